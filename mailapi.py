@@ -220,7 +220,7 @@ class StateFailure(ApiError):
 
 
 class SchemaMismatch(ApiError):
-    """The error for an unsupported schema version of the master database. The answer has it and our latest version."""
+    """The error for an unsupported schema version of the master database. The answer has that and api_version."""
 
     def __init__(self, version):
         super().__init__("Api version and schema version is not the same.", code="database")
@@ -1204,7 +1204,7 @@ class Module:
         return ()
 
     def mount(self, handler: "RequestHandler", path: str) -> bottle.HTTPResponse:
-        """Answer an HTTP request below a URL path in `mounts`. path: the rest, such as "bob/cal/" of /dav/bob/cal/."""
+        """Answer an HTTP request for a URL path below one of `mounts`. path: "bob/cal/" for the URL path /dav/bob/cal/."""
         raise NotImplementedError
 
     def __init_subclass__(cls):
@@ -1844,7 +1844,7 @@ class RequestHandler:
         return self.act(call, module, unread, auth, query)
 
     def admit(self, module: Module, read_only: bool) -> Call:
-        """Authenticate the caller by HTTP Basic or a token, and return the Call. ApiError (HTTP 401) if that fails."""
+        """Authenticate a request below `mounts` by HTTP Basic or a token. Return its Call. ApiError (HTTP 401) if it fails."""
         return load_part("http.mounts").admit(self, module, read_only)
 
     ##### The body

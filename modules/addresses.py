@@ -189,7 +189,7 @@ class Address(Module):
         allow=admin_or_delegate.otherwise("No access."),
     )
     def switch(self, call):
-        """Exchange the orders of the addresses address1 and address2. A delegate must manage both."""
+        """Exchange the order numbers of the addresses address1 and address2. A delegate must manage both addresses."""
         rows = [managed_row(call, call.body[name]) for name in ("address1", "address2")]
         give_orders(call, rows, [row["address_order"] for row in reversed(rows)])
 

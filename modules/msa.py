@@ -103,9 +103,9 @@ def check_new_routers(call):
 
 
 def may_set_inroute(call) -> bool:
-    """Return False if the caller, who is not an admin, would set a new path of a user's own database; else True.
+    """Return whether the caller may set msa_inroute. Only an admin may give a user another database file.
 
-    The API and the mail daemons open the file at that path as the user's mailbox.
+    The API and the mail daemons open that file as the user's mailbox.
     """
     body = call.body
     if call.caller.admin or call.generation.number != 8 or body["msa_inrouter"] != "store":

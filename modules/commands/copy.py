@@ -64,9 +64,9 @@ def tables_of(schema: str) -> list:
 
 
 def check_source(source: Database, target: Database, tables: list, is_state: bool):
-    """Raise ConfigError if a column of the source, or a table of a state database, would not be copied.
+    """Raise ConfigError if the copy would lack a column, or a table of a state database.
 
-    For tables of a master database, and for triggers, only print a note.
+    If the copy will lack a table of a master database, or a trigger, only print a note.
     """
     if isinstance(source, ServerDatabase):
         refuse_other_tables(source, tables, is_state)

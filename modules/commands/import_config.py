@@ -72,10 +72,10 @@ def config_py(values: dict, path: Path) -> str:
 
 
 def module_names(modulelist, files: dict, path: Path) -> list[str]:
-    """Return the modules' class names, such as ["User", …], in the PHP array $modulelist.
+    """Return the class names, such as ["User", …], that the PHP array $modulelist has as keys or as values.
 
-    They may be its keys or its values. `files` has the modules of mailapi by class name. `path` is the path of the PHP
-    file, for messages.
+    `files` is a dictionary whose keys are the class names of mailapi's modules. `path` is the path of the PHP file, for
+    messages.
     """
     if not isinstance(modulelist, dict):
         raise mailapi.ConfigError(f"{path}: $modulelist is no array.")

@@ -101,7 +101,7 @@ def run(args):
 
 
 def refuse_unknown(connection: sqlite3.Connection):
-    """Raise ApiError if a table to be replaced has columns, indexes or triggers that are not part of version 8."""
+    """Raise ApiError if a table that `mailapi migrate` replaces has a column, index or trigger unknown to version 8."""
     for table, expected in COLUMNS.items():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         if columns != expected:

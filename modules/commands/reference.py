@@ -157,7 +157,7 @@ def field_lines(schema: dict) -> list[str]:
 
 
 def refusal_lines(endpoint: mailapi.Endpoint) -> list[str]:
-    """Return lines of Markdown with the sentences by which an action refuses a request, in the order of its checks."""
+    """Return lines of Markdown with the error messages of an action, in the order of its checks; [] if it has none."""
     needed = list(endpoint.needed(mailapi.GENERATIONS[9]).values())
     rules = [rule.refusal for rule in endpoint.allow if rule.description != "anyone logged in"]
     sentences = [each.replace("{permission}", "permission") for each in dict.fromkeys(needed + rules)]

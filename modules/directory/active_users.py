@@ -53,5 +53,5 @@ def any_of(conditions: Iterable) -> Expression:
 
 
 def same_rows(one: Active, other: Active) -> bool:
-    """Return whether two modules declare the same rows, so that the same users are active in both."""
+    """Return whether `one` and `other` select the same rows, so that the same users are active in both modules."""
     return [query.sql() for query in one.rows] == [query.sql() for query in other.rows]

@@ -17,7 +17,7 @@ class Addresses(Model):
 
     @classmethod
     def stores_to(cls, user):
-        """Return the SQL condition for the rows whose mail is stored in the mailbox of `user`, a name or a column."""
+        """Return the SQL condition for rows whose mail is stored in a mailbox. user: the owner's name, or a column."""
         return (cls.address_router == "store") & (cls.address_route == user)
 
     @classmethod

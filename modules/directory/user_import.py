@@ -123,7 +123,7 @@ def read_header(reader) -> list[str]:
 class UserImport:
     """The users in an uploaded file. Creating the object reads and checks the file; `problems` lists the bad lines.
 
-    `visible_form` converts names that look the same to the same text.
+    `visible_form` converts a user name to a text. Two names with the same text look alike: one of them is refused.
     """
 
     def __init__(

@@ -118,9 +118,9 @@ def is_taken(db: Store, name: str, ignore_case: bool = False) -> bool:
 
 
 def similar(db: Store, form: str) -> list[str]:
-    """Return all user names in the database that look like `form`, which is a result of visible().
+    """Return the user names in the database that may look like a name. `form` is the result of visible(name).
 
-    The list may also have other names: the caller must compare the result of visible() for each.
+    A name in the list looks like it if the result of visible() is `form` for it, too.
     """
     names: list[str] = []
     ranges = ranges_of_similar(form)

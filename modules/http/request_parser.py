@@ -106,10 +106,10 @@ class RequestParser(HTTPRequestParser):
         return len(data) if self.refused else consumed
 
     def refuse(self, error: Error | None = None):
-        """Stop parsing the request, and have its body discarded.
+        """Stop parsing the request, and discard the rest of its body.
 
-        `error`: the error to answer. If it is None, the application is called without the body, and refuses the body
-        as too long.
+        The client gets `error`. Without an error, the application is called without a body, and answers that the body
+        is too long.
         """
         self.close()
         self.body_rcv, self.error, self.completed, self.refused = None, error, True, True

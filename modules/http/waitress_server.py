@@ -200,7 +200,7 @@ class Server(TcpWSGIServer):
         return bool(self.to_close or self.in_connection_overflow or time.time() >= self.next_channel_cleanup)
 
     def readable(self):
-        """Close the connections in `to_close`. Return whether the server accepts new connections now."""
+        """Return whether the server accepts new connections now. Before, close the connections in `to_close`."""
         while self.to_close:
             self.to_close.popleft().handle_close()
         return super().readable() and not self.loop.ending

@@ -60,11 +60,11 @@ def optional_order_number(value) -> int | None:
 
 @json_schema({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1})
 def stored_order_number(value) -> int | None:
-    """Return the address_order in a request that names an existing address. Return None for null, "" and 0.
+    """Convert the field address_order that selects an existing address to an int. Return None for null, "" and 0.
 
-    Any whole number of 64 bits is allowed, since older versions stored numbers that order_number() refuses. Raise
-    ValueError for anything else.
+    Raise ValueError if it is not a whole number of 64 bits.
     """
+    # Older versions stored numbers that order_number() refuses for new addresses.
     if (text := php_text(value)) is None:
         return None
     if not re.fullmatch(r"-?[0-9]{1,19}", text) or not -(2**63) <= int(text) < 2**63:

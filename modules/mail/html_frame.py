@@ -32,10 +32,10 @@ def prefixed_classes(value: str) -> str | None:
 
 
 class Frame:
-    """Keeps the style sheets and <body> of a mail while its HTML is sanitized; wrap() adds them in a harmless form.
+    """The style sheets and the <body> tag of a mail. They are removed before the mail's HTML is sanitized.
 
-    `source` is the HTML to sanitize, without style sheets. `complete` is False if a style sheet was cut off or left
-    out.
+    `source` is the HTML without them. wrap() adds them to the sanitized HTML, in a harmless form. `complete` is
+    False if a style sheet was too large.
     """
 
     def __init__(self, source: str):

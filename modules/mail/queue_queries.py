@@ -31,7 +31,7 @@ def matches(column: Field) -> Expression:
 
 
 def filter_values(filters: dict[str, str | None]) -> dict[str, str | int | None]:
-    """Return the parameters for conditions of matches(): {"mail_remote": …, "mail_remote_start": 1, …}.
+    """Return the values for the parameters in the conditions that matches() makes.
 
     `filters`: {name of a column: wanted value}, with None for a column that may have any value.
     """

@@ -163,7 +163,8 @@ def create(server, schema: sqlite3.Connection):
 def add_state_tables(server, schema: str):
     """Create the missing tables of a state database on a server, and insert their missing initial rows.
 
-    `server`: a connection to the server. `schema`: SQL for SQLite that creates the tables and inserts the rows.
+    `server`: a connection to the server. `schema`: statements for SQLite that create the tables and insert the rows;
+    they are translated for the server.
     """
     cursor = server.cursor()
     cursor.execute("SHOW TABLES")

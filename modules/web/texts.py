@@ -35,9 +35,9 @@ class Texts:
         return next((text.format(*values) for values, text in gaps if values), status)
 
     def value(self, prefix: str, value) -> str:
-        """Return the text for a value: that with the key "state_failed" for the prefix "state" and the value "failed".
+        """Return a value in words: value("state", "failed") returns the text "state_failed" of the language.
 
-        Return the value itself if there is no such text.
+        If the language has no such text, return the value itself.
         """
         return self.texts.get(f"{prefix}_{value}", value)
 
