@@ -242,3 +242,21 @@ def test_pipelined_requests_are_all_answered(site_with_large_mail, tmp_path):
         got = b"".join(iter(lambda: client.recv(MB), b""))
         assert got.count(b"HTTP/1.1 200") == 41 and got.count(b'"login":true') == 20
         assert got.count(b"0123456789abcde\n") == 20 * MB // 16 and b"Unknown module nothing." in got[-1000:]
+
+
+@pytest.mark.parametrize(
+    ("version", "headers"),
+    [
+        ("1.1", ["Transfer-Encoding: chunked", "Content-Length: 5"]),
+        ("1.0", ["Transfer-Encoding: chunked", "Content-Length: 5", "Connection: keep-alive"]),
+        ("1.0", ["Transfer-Encoding: chunked", "Connection: keep-alive"]),
+    ],
+)
+def test_nothing_is_answered_after_a_body_whose_end_is_ambiguous(
+    site_with_large_mail, tmp_path, version, headers
+):
+    """A proxy that sees another end would take the second answer for that to another client's request."""
+    first = request_head("POST /users/?get", *headers).replace(b"HTTP/1.1", b"HTTP/" + version.encode())
+    with Server(tmp_path) as server, slow_connections(server) as [client]:
+        client.sendall(first + b"0\r\n\r\n" + request_head("GET /?login"))
+        assert b"".join(iter(lambda: client.recv(MB), b"")).count(b"HTTP/1.") == 1
