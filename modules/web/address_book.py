@@ -7,6 +7,8 @@ from .templates import link
 from .visitor import PageRefused, Visitor
 
 ON_PAGE, MOST_PATTERNS = 100, 500  # addresses; those with % or _ before the ones on a page
+# Characters of an address that is compared with patterns: with a thousand, the page would take more than a minute.
+LONGEST_COMPARED = 100
 COLUMNS = ("address_expression", "address_order", "address_router", "address_route", "address_user")
 
 
@@ -44,13 +46,16 @@ def patterns_before(visitor: Visitor, rows: list[dict]) -> list[dict]:
 def mark_unreachable(rows: list[dict], patterns: list[dict]):
     """Set `behind` in each of `rows`: the earlier pattern that takes all mail to this address, or None.
 
-    Patterns, such as "%@example.org", are looked for in `rows` and in `patterns`, which has rows, too.
+    Patterns, such as "%@example.org", are looked for in `rows` and in `patterns`, which has rows, too. Very long
+    addresses and patterns are not compared.
     """
+    named = [(row["address_order"], row["address_expression"] or "") for row in (*patterns, *rows)]
+    short = [(order, name) for order, name in named if len(name) <= LONGEST_COMPARED]
     for row in rows:
-        expression, order = row["address_expression"] or "", row["address_order"]
-        others = (other for other in (*patterns, *rows) if other["address_order"] > order)
-        names = (other["address_expression"] or "" for other in others)
-        row["behind"] = next((name for name in names if covers(name, expression)), None)
+        expression, row["behind"] = row["address_expression"] or "", None
+        if len(expression) <= LONGEST_COMPARED:
+            before = (name for order, name in short if order > row["address_order"])
+            row["behind"] = next((name for name in before if covers(name, expression)), None)
 
 
 def by_domain(rows: list[dict]) -> list[tuple[str, list[dict]]]:
