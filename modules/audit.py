@@ -106,7 +106,8 @@ class Audit(Module):
 
     def __init__(self, app: Application, name: str = ""):
         super().__init__(app, name)
-        self.log_ins: dict[tuple, int] = {}  # user, address, module and action → when a log-in was recorded
+        # Hash of user (a name of up to 60 kB), address, module and action → when a log-in was recorded.
+        self.log_ins: dict[int, int] = {}
 
     def on_request(self, event: Event):
         """Record a finished request in the audit and in the log if it logged in, changed something or was refused."""
@@ -146,7 +147,7 @@ class Audit(Module):
         """
         if event.changes or event.via != "password" or kind != DONE:
             return False
-        log_in = event.user_name, event.address, event.module, event.action
+        log_in = hash((event.user_name, event.address, event.module, event.action))
         if now - self.log_ins.get(log_in, 0) < 3600:
             return True
         if len(self.log_ins) >= MOST_REMEMBERED:

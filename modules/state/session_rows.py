@@ -87,3 +87,4 @@ ADD_LONG_NAME = PreparedQuery(
 FIND_LONG_NAME = PreparedQuery(
     LongUserName.select(LongUserName.user_name).where(LongUserName.user_hash == param("user_hash"))
 )
+DELETE_LONG_NAME = PreparedQuery(LongUserName.delete().where(LongUserName.user_hash == param("user_hash")))

@@ -32,6 +32,7 @@ from .session_rows import (
     ADD_CHANGE,
     ADD_KEY,
     ADD_LONG_NAME,
+    DELETE_LONG_NAME,
     END_LATER,
     END_UNTIL,
     EXPIRED,
@@ -129,9 +130,8 @@ class Sessions:
             return None
         if next_code is None and (changed or created <= (ended or 0)):
             return None
-        if is_long:
-            name = self.store.read(FIND_LONG_NAME, user_hash=user_hash)[0][0].encode()
-        return Session(name.decode(), signed, code, key, next_code)
+        names = self.store.read(FIND_LONG_NAME, user_hash=user_hash) if is_long else [(name.decode(),)]
+        return Session(names[0][0], signed, code, key, next_code) if names else None
 
     def check(self, session: Session, token: str, user: dict | None):
         """Raise LoginRefused unless the session belongs to `user`, and the user still has the same password.
@@ -198,6 +198,8 @@ class Sessions:
             if not self.store.execute(END_LATER, user_hash=user_hash, ended=ended).rowcount:
                 self.store.execute(END_UNTIL, user_hash=user_hash, ended=ended)
             self.store.execute(FORGET_CHANGES, user_hash=user_hash, but=hash_of(decoded(but) or b""))
+            if not but:  # the next log-in stores the name again
+                self.store.execute(DELETE_LONG_NAME, user_hash=user_hash)
             self.delete_expired()
 
     def ended_until(self, user_hash: str) -> int:
