@@ -228,7 +228,8 @@ class User(Module):
         return None
 
     def on_user_deleted(self, user_name: str):
-        """Delete the password that was stored for a user during a suspension, because the user has been deleted."""
+        """Delete the networks of a deleted user, and the password that was stored during a suspension."""
+        self.app.throttle.forget_user(user_name)
         suspension.discard_if_obsolete(self.app, user_name)
 
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:

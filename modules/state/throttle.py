@@ -17,6 +17,8 @@ from peewee import JOIN, Case, IntegerField, TextField, fn
 from mailapi import CLOCK_SKEW, Model, PreparedQuery, Store, TooManyFailures, param, repeated, sha256
 
 from ..http.addresses import network
+from . import known_networks
+from .known_networks import NETWORK_LIFETIME, KnownAddress, user_prefix
 
 STATE_SCHEMA = """
 CREATE TABLE IF NOT EXISTS failure (subject TEXT PRIMARY KEY, failures INTEGER NOT NULL, last INTEGER NOT NULL);
@@ -28,9 +30,7 @@ CREATE TABLE IF NOT EXISTS throttle_key (secret TEXT NOT NULL);
 
 FAILURE_LIFETIME = 3600  # seconds after which a failed log-in no longer counts
 LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds; known: where the user logged in before
-NETWORK_LIFETIME = 180 * 86400  # seconds for which a user's network is remembered after a log-in
 REMEMBERED_EVERY = 86400  # seconds; more frequent log-ins from a network are not written
-MOST_NETWORKS = 100  # of a user; beyond that, the least recently used one is deleted
 BUCKETS = 250_000  # counts of each kind, so that failures under ever new names cannot fill the disk
 ROWS_AT_ONCE = 100  # deleted in one transaction, so that nobody waits for it
 CLEANED_EVERY = 60  # seconds between deletions of counts that are too old
@@ -41,13 +41,6 @@ class Failure(Model):
 
     subject = TextField()  # its kind (a key of LONGEST_WAIT) and the number of a bucket
     failures = IntegerField()
-    last = IntegerField()  # seconds since 1970
-
-
-class KnownAddress(Model):
-    """A network from which a user has logged in before."""
-
-    subject = TextField()  # a hash of the user name, then a hash of user name and network
     last = IntegerField()  # seconds since 1970
 
 
@@ -87,16 +80,6 @@ EXPIRED_FAILURES = PreparedQuery(
     .where((Failure.last <= param("after")) | (Failure.last > param("latest")))
     .limit(ROWS_AT_ONCE)
 )
-NETWORKS_OF_USER = PreparedQuery(
-    KnownAddress.select(KnownAddress.subject)
-    .where(KnownAddress.subject.between(param("first"), param("last")))
-    .order_by(KnownAddress.last.desc())
-)
-EXPIRED_NETWORKS = PreparedQuery(
-    KnownAddress.select(KnownAddress.subject).where(KnownAddress.last <= param("before")).limit(ROWS_AT_ONCE)
-)
-REMEMBER_NETWORK = PreparedQuery(KnownAddress.replace(subject=param("subject"), last=param("last")))
-DELETE_NETWORK = PreparedQuery(KnownAddress.delete().where(KnownAddress.subject == param("subject")))
 KEY = PreparedQuery(ThrottleKey.select(ThrottleKey.secret))
 ADD_KEY = PreparedQuery(ThrottleKey.insert(secret=param("secret")))
 
@@ -199,35 +182,28 @@ class LoginThrottle:
                     self.store.execute(COUNT_FIRST, subject=subject, now=now)
             if abs(now - self.cleaned_at) >= CLEANED_EVERY:
                 expired = self.store.column(EXPIRED_FAILURES, **times)
-                self.delete(DELETE_FAILURE, expired)
+                if expired:
+                    self.store.execute_many(DELETE_FAILURE, [{"subject": subject} for subject in expired])
                 self.cleaned_at = self.cleaned_at if len(expired) == ROWS_AT_ONCE else now
 
     @repeated
     def remember_network(self, attempt: Attempt):
         """Store that a user has logged in from a network. Delete networks that are old or too many."""
-        now, first = int(time.time()), user_prefix(attempt.user_name)
         subject = subjects_of(self.key, attempt.user_name, attempt.network)["subject"]
         with self.store.transaction():
-            self.store.execute(REMEMBER_NETWORK, subject=subject, last=now)
-            # hexadecimal digits follow the prefix
-            newest = self.store.column(NETWORKS_OF_USER, first=first, last=first + "g")
-            self.delete(DELETE_NETWORK, newest[MOST_NETWORKS:][:ROWS_AT_ONCE])
-            self.delete(DELETE_NETWORK, self.store.column(EXPIRED_NETWORKS, before=now - NETWORK_LIFETIME))
+            known_networks.remember(self.store, attempt.user_name, subject)
 
-    def delete(self, query: PreparedQuery, subjects: list[str]):
-        if subjects:
-            self.store.execute_many(query, [{"subject": subject} for subject in subjects])
+    @repeated
+    def forget_user(self, user_name: str):
+        """Delete the networks of a user who was deleted. A later user of that name has not logged in there."""
+        with self.store.transaction():
+            known_networks.delete(self.store, known_networks.of_user(self.store, user_name))
 
 
 def bucket(key: str, value: str) -> int:
     """Hash `value`, a network or user name, to the number in a count's name. Values may have the same number."""
     digest = hmac.digest(key.encode(), value.encode(), "sha256")
     return int.from_bytes(digest[:8], "big") % BUCKETS
-
-
-def user_prefix(user_name: str) -> str:
-    """Return the text with which `KnownAddress.subject` begins in all rows of a user."""
-    return sha256(f"owner {user_name}")[:24]
 
 
 @lru_cache(maxsize=100)

@@ -137,6 +137,15 @@ def test_known_address_is_forgotten_after_180_days_without_a_log_in(site, clock)
     assert "ann" not in str(site.state("SELECT * FROM known_address"))
 
 
+def test_addresses_of_a_deleted_user_are_not_known_for_a_later_user_of_the_name(site, clock):
+    assert attempt_log_in(site, "bob", "pw") == "in" and attempt_log_in(site, "ann", "pw") == "in"
+    site("users/?delete", user_name="bob")
+    assert len(site.state("SELECT * FROM known_address")) == 2  # ann's, and root's who deletes
+    site("users/?add", user_name="bob", user_authdata="pw")
+    fail_log_ins(site, 10, "bob", "x", OTHER_ADDRESS)
+    assert attempt_log_in(site, "bob", "pw") == 1
+
+
 def test_ipv6_counts_by_network_of_64_bits(site, clock):
     for i in range(10):
         fail_log_ins(site, 1, f"user{i}", "x", f"2001:db8:0:1:{i}::{i}")

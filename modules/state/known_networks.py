@@ -1,0 +1,59 @@
+"""The networks from which users have logged in: there, only a user's own failed log-ins make the user wait."""
+
+import time
+
+from peewee import IntegerField, TextField
+
+from mailapi import Model, PreparedQuery, Store, param, sha256
+
+NETWORK_LIFETIME = 180 * 86400  # seconds for which a user's network is remembered after a log-in
+MOST_NETWORKS = 100  # of a user; beyond that, the least recently used one is deleted
+ROWS_AT_ONCE = 100  # deleted in one transaction, so that nobody waits for it
+
+
+class KnownAddress(Model):
+    """A network from which a user has logged in before."""
+
+    subject = TextField()  # a hash of the user name, then a hash of user name and network
+    last = IntegerField()  # seconds since 1970
+
+
+NETWORKS_OF_USER = PreparedQuery(
+    KnownAddress.select(KnownAddress.subject)
+    .where(KnownAddress.subject.between(param("first"), param("last")))
+    .order_by(KnownAddress.last.desc())
+)
+EXPIRED_NETWORKS = PreparedQuery(
+    KnownAddress.select(KnownAddress.subject).where(KnownAddress.last <= param("before")).limit(ROWS_AT_ONCE)
+)
+REMEMBER_NETWORK = PreparedQuery(KnownAddress.replace(subject=param("subject"), last=param("last")))
+DELETE_NETWORK = PreparedQuery(KnownAddress.delete().where(KnownAddress.subject == param("subject")))
+
+
+def user_prefix(user_name: str) -> str:
+    """Return the text with which `KnownAddress.subject` begins in all rows of a user."""
+    return sha256(f"owner {user_name}")[:24]
+
+
+def of_user(store: Store, user_name: str) -> list[str]:
+    """Return the networks of a user, as KnownAddress.subject has them, the most recently used one first."""
+    first = user_prefix(user_name)
+    return store.column(
+        NETWORKS_OF_USER, first=first, last=first + "g"
+    )  # hexadecimal digits follow the prefix
+
+
+def remember(store: Store, user_name: str, subject: str):
+    """Store a network of a user, as KnownAddress.subject has it. Delete networks that are old or too many.
+
+    The caller has begun a transaction.
+    """
+    now = int(time.time())
+    store.execute(REMEMBER_NETWORK, subject=subject, last=now)
+    delete(store, of_user(store, user_name)[MOST_NETWORKS:][:ROWS_AT_ONCE])
+    delete(store, store.column(EXPIRED_NETWORKS, before=now - NETWORK_LIFETIME))
+
+
+def delete(store: Store, subjects: list[str]):
+    if subjects:
+        store.execute_many(DELETE_NETWORK, [{"subject": subject} for subject in subjects])
