@@ -1,7 +1,7 @@
 """Adding users: who may do it, the checks that `users/?add` and `users/?import` share, and the inserts."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from peewee import SQL
 
@@ -115,11 +115,12 @@ def delegate_to_caller(call, user_name: str):
     call.db.execute(DELEGATE, caller=call.user_name, user=user_name)
 
 
-def insert_users(call, users: list[dict]):
+def insert_users(call, users: list[dict], discard: Callable):
     """Insert many users for users/?import, in one transaction.
 
     Each is a dictionary of user_name, user_authdata (the hash of the password), user_alias and user_permissions. The
     caller has checked them before, since other programs cannot write to the database during the transaction.
+    `discard`: called as discard(call, names) once the users are inserted, to delete data of former users.
     """
     call.report_progress(f"writing {len(users):,} users")
     # Aliases are set last: an alias may name a user who is inserted later.
@@ -138,3 +139,4 @@ def insert_users(call, users: list[dict]):
         call.db.execute_many(INSERT_USER, without_alias)
         call.db.execute_many(SET_ALIAS, with_alias)
         call.db.execute_many(GRANT[call.generation.number], grants)
+        discard(call, {user["user_name"] for user in users})
