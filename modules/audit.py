@@ -148,7 +148,7 @@ class Audit(Module):
         if event.changes or event.via != "password" or kind != DONE:
             return False
         log_in = hash((event.user_name, event.address, event.module, event.action))
-        if now - self.log_ins.get(log_in, 0) < 3600:
+        if abs(now - self.log_ins.get(log_in, 0)) < 3600:
             return True
         if len(self.log_ins) >= MOST_REMEMBERED:
             self.log_ins.clear()

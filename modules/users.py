@@ -140,10 +140,12 @@ class User(Module):
     def set_password(self, call):
         """Set a user's password and end their other sessions. Without user_authdata nobody can log in as this user."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
-        if not suspension.keep_password(call, name, authdata):
+        suspended = suspension.find_current(call, name) is not None
+        if not suspended:
             call.db.execute(SET_AUTHDATA, user_name=name, authdata=authdata)
             call.new_authdata[name] = authdata
-        call.enlist("set_password", name, call.body.get("user_authdata"))
+        call.enlist("set_password", name, call.body.get("user_authdata"))  # it may refuse the change
+        suspension.change_kept(call, name, authdata, suspended)
 
     suspend, restore = suspension.suspend, suspension.restore
     device_add, device_get = device_actions.device_add, device_actions.device_get
@@ -212,8 +214,7 @@ class User(Module):
         users.refuse_bad()
         if not call.body.get("dry_run"):
             users.hash(call.report_progress)
-            suspension.discard_of_new_users(call, users.users.keys())
-            new_users.insert_users(call, users.sorted())
+            new_users.insert_users(call, users.sorted(), suspension.discard_of_new_users)
         return {"imported": 0 if call.body.get("dry_run") else len(users.users), "checked": len(users.users)}
 
     @endpoint(allow=anyone, read_only=True)

@@ -1,7 +1,7 @@
 """Adds users: the access rule for `users/?add`, the checks that it shares with `users/?import`, and the inserts."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from peewee import SQL
 
@@ -116,11 +116,12 @@ def delegate_to_caller(call, user_name: str):
     call.db.execute(DELEGATE, caller=call.user_name, user=user_name)
 
 
-def insert_users(call, users: list[dict]):
+def insert_users(call, users: list[dict], discard: Callable):
     """Insert many users for users/?import, in one transaction. ApiError if the caller is no longer an admin.
 
     Each user is a dictionary of user_name, user_authdata (the hash of the password), user_alias and user_permissions.
-    Check the users before, because the transaction blocks other programs.
+    Check the users before, because the transaction blocks other programs. Once they are inserted, discard(call, names)
+    is called to delete data of former users.
     """
     call.report_progress(f"writing {len(users):,} users")
     # Aliases are set last: an alias may name a user who is inserted later.
@@ -139,3 +140,4 @@ def insert_users(call, users: list[dict]):
         call.db.execute_many(INSERT_USER, without_alias)
         call.db.execute_many(SET_ALIAS, with_alias)
         call.db.execute_many(GRANT[call.generation.number], grants)
+        discard(call, {user["user_name"] for user in users})

@@ -162,18 +162,17 @@ def is_obsolete(db: Store, user_name: str) -> bool:
     return user is None or user["user_authdata"] is not None
 
 
-def keep_password(call, user_name: str, authdata: str | None) -> bool:
-    """Store the hash of a suspended user's new password for later. If the user is not suspended, return False."""
-    kept = find(call.app.state, user_name)
-    if not kept:
-        return False
-    obsolete = is_obsolete(call.db, user_name)
-    with call.app.state.transaction():
-        if obsolete:
-            call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
-        else:
-            call.app.state.execute(SET_KEPT, user_hash=kept["user_hash"], user_authdata=authdata)
-    return not obsolete
+def change_kept(call, user_name: str, authdata: str | None, suspended: bool):
+    """Store the hash of a suspended user's new password for later.
+
+    If the user was not `suspended` before the change, delete the password that an earlier suspension has left.
+    """
+    if kept := find(call.app.state, user_name):
+        with call.app.state.transaction():
+            if suspended:
+                call.app.state.execute(SET_KEPT, user_hash=kept["user_hash"], user_authdata=authdata)
+            else:
+                call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
 
 
 def discard_of_new_user(call, user_name: str):

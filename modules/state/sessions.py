@@ -45,6 +45,9 @@ from .session_rows import (
 MOST_CHANGES = 1000  # rows that a user has in session_change; beyond that, the user's oldest sessions end
 SKEW = CLOCK_SKEW * 1000  # milliseconds
 CLEANED_EVERY = 60_000  # milliseconds between deletions of what concerns only old sessions
+# Milliseconds for which the records of expired sessions are kept: when a clock that was ahead is set back, these
+# sessions are no longer expired, and must not be valid again.
+KEPT_LONGER = 7 * 86_400_000
 
 
 class Session:
@@ -88,14 +91,20 @@ class Sessions:
                 FIND, user_hash=user_hash, session_hash=""
             )  # the user's sessions may have ended
         key, ended, *_ = rows[0]
-        created, version = max(int(time.time() * 1000), (ended or 0) + 1), WITH_NAME
+        now, version = milliseconds(), WITH_NAME
+        created = max(now, (ended or 0) + 1)
+        ended_by_wrong_clock = created > now + SKEW  # it was ahead
+        if ended_by_wrong_clock:
+            created = now
         if len(name) > LONGEST_NAME:
             version, name = WITH_HASH, bytes.fromhex(user_hash)
             self.remember_long_name(user_hash, user_name)
         start = version + created.to_bytes(TIME, "big") + os.urandom(RANDOM)
         code = code_of(key, start + name, authdata)
-        raw = start + check_of(key, start + name + code) + code + name
-        return encoded(raw)
+        token = encoded(start + check_of(key, start + name + code) + code + name)
+        if ended_by_wrong_clock:  # without a record, the session would be one of those that were ended
+            self.keep(token, Session(user_name, start + name, code, key, None), authdata)
+        return token
 
     @repeated
     def make_key(self):
@@ -153,7 +162,11 @@ class Sessions:
         `token`: the session's id. `authdata`: the new stored password (user_authdata).
         """
         if session := self.find(token):
-            self.change(token, session, next_code(session.key, authdata))
+            self.keep(token, session, authdata)
+
+    def keep(self, token: str, session: Session, authdata: str | bytes):
+        """Record that a session is valid as long as its user has the stored password `authdata`. `token`: its id."""
+        self.change(token, session, next_code(session.key, authdata))
 
     @repeated
     def end(self, token: str):
@@ -166,7 +179,7 @@ class Sessions:
                 self.change(token, session, None)
 
     def change(self, token: str, session: Session, next_code: bytes | None):
-        """Record that a session has ended or, with a `next_code`, that it stays valid with a new password.
+        """Record that a session has ended or, with a `next_code`, that it is valid with the password of that code.
 
         `token`: the session's id. The end of a session survives a power cut. If the user has too many such records,
         the user's oldest sessions end.
@@ -211,11 +224,11 @@ class Sessions:
         return rows and rows[0][1] or 0
 
     def delete_expired(self):
-        """Delete the stored records of expired sessions, at most once a minute."""
+        """Delete the stored records of sessions that expired some time ago, at most once a minute."""
         now = milliseconds()
         if abs(now - self.cleaned_at) >= CLEANED_EVERY:
             for query in EXPIRED:
-                self.store.execute(query, before=now - self.lifetime)
+                self.store.execute(query, before=now - self.lifetime - KEPT_LONGER)
             self.cleaned_at = now
 
 

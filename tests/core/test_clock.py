@@ -3,13 +3,13 @@
 import pytest
 
 from support.bearers import make_token, token_works
-from support.browsers import is_logged_in, log_in
+from support.browsers import ask, browser_with_session, is_logged_in, log_in, session_of
 from support.failed_log_ins import ADDRESS, OTHER_ADDRESS, attempt_log_in, fail_log_ins
 from support.recorded import audit_rows
 
 pytestmark = pytest.mark.every_engine
 
-YEAR = 365 * 86400
+DAY, YEAR = 86400, 365 * 86400
 
 
 def test_failed_log_ins_dated_in_the_future_lock_nobody_out(site, clock):
@@ -50,6 +50,34 @@ def test_a_session_dated_in_the_future_is_not_valid(site, clock):
     assert not is_logged_in(browser)
     clock.now += YEAR - 50  # another instance's clock, a little behind
     assert is_logged_in(browser)
+
+
+def test_whose_sessions_were_ended_by_a_clock_that_was_ahead_can_log_in(site, clock):
+    clock.now += YEAR
+    early = log_in(site)
+    site("users/?set_password", user_name="bob", user_authdata="new")
+    clock.now -= YEAR
+    browser, other = log_in(site, "bob", "new"), log_in(site, "bob", "new")
+    copy = browser_with_session(site, session_of(browser))
+    assert is_logged_in(browser) and is_logged_in(other)
+    ask(browser, "?logout")
+    assert not is_logged_in(copy) and is_logged_in(other)
+    assert ask(other, "users/?set_password", user_name="bob", user_authdata="newer")["status"] == "ok"
+    assert is_logged_in(other)
+    site("users/?set_password", user_name="bob", user_authdata="new")
+    assert not is_logged_in(other) and is_logged_in(log_in(site, "bob", "new"))
+    clock.now += YEAR
+    assert not is_logged_in(early) and not is_logged_in(copy)
+
+
+def test_what_was_ended_is_not_valid_again_after_the_clock_was_ahead_for_a_while(site, clock):
+    browser = log_in(site)
+    copy = browser_with_session(site, session_of(browser))
+    ask(browser, "?logout")
+    clock.now += 2 * DAY
+    ask(log_in(site, "ann"), "?logout")  # what is expired may be deleted now
+    clock.now -= 2 * DAY
+    assert not is_logged_in(copy)
 
 
 def test_a_token_dated_in_the_future_is_not_valid(site, clock):
@@ -122,6 +150,14 @@ def test_old_rows_are_deleted_to_the_second_when_requests_come_every_day(site, c
     clock.now += 1
     attempt_log_in(site, "dele", "pw")
     assert audited_users(site).count("bob") == 0
+
+
+def test_log_ins_are_recorded_when_the_clock_was_set_back(site, clock):
+    site("?get_modules", user="bob")
+    clock.now -= DAY
+    site("?get_modules", user="bob")
+    site("?get_modules", user="bob")  # the same within an hour is recorded once
+    assert audited_users(site) == ["bob", "bob"]
 
 
 def test_a_clock_that_is_behind_for_a_while_deletes_nothing(site, clock):

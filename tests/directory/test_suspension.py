@@ -132,6 +132,20 @@ def test_an_import_makes_new_users_of_former_names(site):
     assert ask(site, "restore", "bob") == NOT_SUSPENDED and not logs_in(site, "bob")
 
 
+def test_a_refused_import_keeps_the_password_of_who_was_added_and_suspended_meanwhile(site, monkeypatch):
+    from mailapi_modules.directory.user_import import UserImport
+
+    def hash_late(users, report_progress):
+        monkeypatch.undo()
+        site("users/?add", user_name="new", user_authdata="pw")
+        site("users/?suspend", user_name="new")
+        users.hash(report_progress)
+
+    monkeypatch.setattr(UserImport, "hash", hash_late)
+    assert "UNIQUE" in site("users/?import", file="user_name\nnew\n")["status"]
+    assert kept(site) == ["new"] and ask(site, "restore", "new") == "ok" and logs_in(site, "new")
+
+
 def test_a_password_that_another_program_sets_ends_the_suspension(site):
     ask(site, "suspend")
     site.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'ann'", authdata("theirs"))

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from mailapi import verify
 from support.mailserver_site import (
     BOB,
     CAROL,
@@ -63,6 +64,18 @@ def test_who_is_in_both_is_suspended_in_both(site):
     assert site("users/?set_password", user_name=CAROL, user_authdata="new")["status"] == "ok"
     assert not is_active(site) and not log_in_works(site, CAROL, "new")
     assert ask(site, "restore", CAROL) == "ok" and is_active(site) and log_in_works(site, CAROL, "new")
+
+
+def test_a_password_that_the_mail_server_does_not_take_is_not_kept(site):
+    add_user(site)
+    assert ask(site, "suspend", CAROL) == "ok"
+    site.mail.sql("RENAME TABLE accounts TO away")
+    answer = site("users/?set_password", user_name=CAROL, user_authdata="new", check="*")
+    assert answer["status"] != "ok"
+    site.mail.sql("RENAME TABLE away TO accounts")
+    assert ask(site, "restore", CAROL) == "ok" and log_in_works(site, CAROL, "pw")
+    [(stored,)] = site.sql("SELECT user_authdata FROM users WHERE user_name = ?", CAROL)
+    assert verify("pw", stored)
 
 
 def test_another_status_of_the_mail_server_is_not_changed(site):
