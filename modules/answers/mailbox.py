@@ -23,7 +23,7 @@ FIELDS = {
     "html": "The mail's text as HTML.",
     "in_reply_to": "The Message-ID of the mail that is answered.",
     "references": "The References of the mail that is answered.",
-    "attachments": "Files: data is in base64.",
+    "attachments": "Files: objects with filename, content_type and data, the content in base64.",
     "message": "A whole message (RFC 5322), instead of its parts.",
     "data": "The content of the file, in base64.",
     "mail_details": "Answer what the original lacks, too: a text to read, and what an answer needs.",

@@ -14,12 +14,15 @@ import getpass
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mailapi
 
 from ..http.event import Event
-from .call_help import describe_action, list_actions, list_modules, suggestion
+from ..openapi.schemas import schema_of
+from .call_help import describe_action, expected, list_actions, list_modules, suggestion
+from .package_files import is_module
 from .progress import TerminalLine
 from .table import print_answer
 
@@ -65,6 +68,8 @@ def find_module(app: mailapi.Application, generation: mailapi.Generation, word: 
             raise
         paths = [path for path, module in app.modules.items() if generation.number in module.generations]
         hint = suggestion(word.strip("/"), paths)
+        if is_module(word.strip("/")):
+            hint = f"modulelist in config.py lacks it, or it is not for generation {generation.number}. "
         raise mailapi.ApiError(f"{unknown.status} {hint}`mailapi call` lists the modules.") from None
 
 
@@ -84,7 +89,7 @@ def call_action(
     args,
 ) -> int:
     """Run an action, print its answer, and return the exit status. `args` are the arguments of the command line."""
-    call = make_call(app, generation, endpoint, args)
+    call = make_call(app, generation, module, endpoint, args)
     if endpoint.download and sys.stdout.isatty():
         raise mailapi.ApiError("A file is not for the terminal: redirect it, > FILE.")
     call.report_progress = line = TerminalLine()
@@ -100,7 +105,11 @@ def call_action(
 
 
 def make_call(
-    app: mailapi.Application, generation: mailapi.Generation, endpoint: mailapi.Endpoint, args
+    app: mailapi.Application,
+    generation: mailapi.Generation,
+    module: mailapi.Module,
+    endpoint: mailapi.Endpoint,
+    args,
 ) -> mailapi.Call:
     """Return a call of an action with the fields in the command line's arguments. Ask for missing secrets.
 
@@ -113,7 +122,12 @@ def make_call(
         fields["after"] = args.after
     fields |= ask_for_secrets(endpoint, generation, fields)
     mailapi.refuse_forbidden_text(fields)
-    call = mailapi.Call(app, generation, *endpoint.read(generation, fields, fields), args.limit)
+    try:
+        call = mailapi.Call(app, generation, *endpoint.read(generation, fields, fields), args.limit)
+    except mailapi.ApiError as wrong:
+        kind = (endpoint.fields(generation) | endpoint.query).get(wrong.field)
+        values = f" {expected(module, endpoint, wrong.field, kind)}" if kind else ""
+        raise mailapi.ApiError(wrong.status + values) from None
     call.warns = True
     name = args.user_name
     call.user_name, call.external_user = name, app.external_credentials(name) if name else None
@@ -192,9 +206,16 @@ def read_field(
         mailapi.long_text,
     ):
         return name, json.loads(value)
-    if kinds[name] is mailapi.list_of_text:
+    if kinds[name] is mailapi.list_of_text or "," in value and takes_numbers(kinds[name]):
         return name, [entry for entry in value.split(",") if entry]
     return name, value
+
+
+def takes_numbers(kind: Callable) -> bool:
+    """Return whether a field of the type `kind` takes a list of whole numbers."""
+    schema = schema_of(kind)
+    lists = [each["items"] for each in [schema, *schema.get("anyOf", [])] if "items" in each]
+    return any(items.get("type") == "integer" for items in lists)
 
 
 def read_secret(name: str) -> str:

@@ -54,9 +54,18 @@ def describe_action(module: mailapi.Module, endpoint: mailapi.Endpoint, generati
             )
             for name, kind in sorted(fields.items(), key=lambda field: field[0] not in needed)
         )
-    example = " ".join(f"{name}={'-' if fields[name] is mailapi.secret else '…'}" for name in needed)
+    shown = [
+        *needed,
+        *(name for name, kind in fields.items() if kind is mailapi.secret and name not in needed),
+    ]
+    example = " ".join(f"{name}={'-' if fields[name] is mailapi.secret else '…'}" for name in shown)
     file = " > FILE" if endpoint.download else ""
     print(f"\nExample: mailapi call {module.path or '/'} {endpoint.name} {example}".rstrip() + file)
+
+
+def expected(module: mailapi.Module, endpoint: mailapi.Endpoint, name: str, kind: Callable) -> str:
+    """Return a sentence about the values that the field `name`, of the type `kind`, takes."""
+    return f"Expected: {describe_kind(kind)}{about(words_for(module, endpoint), name)}"
 
 
 def about(words: dict[str, str], name: str) -> str:

@@ -11,6 +11,16 @@ def read_package_file(path: Path) -> str:
     return loader.get_data(str(path)).decode()
 
 
+def is_module(name: str) -> bool:
+    """Return whether a module of this name, such as "queue", comes with mailapi."""
+    try:
+        return name.isidentifier() and "(Module)" in read_package_file(
+            Path(__file__).parents[1] / f"{name}.py"
+        )
+    except OSError:
+        return False
+
+
 def read_schema() -> str:
     """Return the SQL that creates a master database with schema version 9."""
     return read_package_file(Path(__file__).with_name("schema9.sql"))

@@ -15,6 +15,7 @@ TIMES = (
     "_expires",
     "_used",
     "_submission",
+    "_lasttry",
 )  # ends of names of columns: seconds since 1970
 FLAGS = (
     "has_login",
@@ -29,10 +30,11 @@ NARROWEST = 8  # characters that a column keeps when a table is too wide
 def print_answer(answer: dict, as_table: bool):
     """Print an answer: each list as a table, and each other member on a line.
 
-    Print JSON if the answer contains objects, or if `as_table` is False. A list of one number or text is one line.
+    Print JSON if the answer contains objects, other than of numbers, or if `as_table` is False. A list of one number or
+    text is one line.
     """
     lists = {name: value for name, value in answer.items() if isinstance(value, list)}
-    if not as_table or any(isinstance(value, dict) for value in answer.values()):
+    if not as_table or any(is_object(value) for value in answer.values()):
         print(json.dumps(answer, ensure_ascii=sys.stdout.isatty(), indent=2, default=mailapi.readable))
         return
     for name, rows in lists.items():
@@ -43,6 +45,11 @@ def print_answer(answer: dict, as_table: bool):
     for name, value in answer.items():
         if not isinstance(value, list) and (name != "status" or value != "ok" or len(answer) == 1):
             print(mailapi.printable(value) if name == "status" else f"{name}: {cell(name, value)}")
+
+
+def is_object(value) -> bool:
+    """Return whether a member of an answer is an object, and no mere object of numbers, such as `counts`."""
+    return isinstance(value, dict) and not all(isinstance(entry, int) for entry in value.values())
 
 
 def print_table(rows: list[dict]):
@@ -84,12 +91,15 @@ def cell(name: str, value) -> str:
 
     Times are shown as local dates: "2026-01-31 12:00:00". The values of objects in a list are separated by commas.
     """
-    if value is not None and name.endswith(TIMES) and str(value).isdigit() and int(value) < 2**40:
+    if value is not None and name.endswith(TIMES) and str(value).isdigit() and 0 < int(value) < 2**40:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(value)))
     if isinstance(value, bool) or name in FLAGS and value in (0, 1):
         return "true" if value else "false"
+    if isinstance(value, dict):
+        return ", ".join(f"{number} {key}" for key, number in value.items())
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return ", ".join(
-            mailapi.printable([part for part in row.values() if part is not None]) for row in value
+            mailapi.printable([cell(key, part) for key, part in row.items() if part is not None])
+            for row in value
         )
     return mailapi.printable(value)

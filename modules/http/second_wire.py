@@ -98,7 +98,7 @@ class SecondWireHandler(RequestHandler):
         asked = action if slash else first
         self.chosen = self.module.endpoints.get(NEW_SPELLING.sub(r"permission\1", asked))
         if self.chosen is None:
-            self.refuse_name("action", action, self.module.endpoints)
+            self.refuse_name("action", action, [*self.module.endpoints, "?logout"])
 
     def refuse_name(self, kind: str, name: str, known):
         raise ApiError(unknown(kind, name, known), http=404, audit=f"Unknown {kind}.", code=f"unknown_{kind}")

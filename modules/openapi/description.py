@@ -31,6 +31,6 @@ class Description:
 
 EVERYWHERE = {
     "after": "Only what comes after this one: the next page of a list.",
-    "search": "Only what has this text.",
+    "search": "Only names that begin with this text, and addresses that contain it.",
     "limit": "How many entries of each list are wanted.",
 }

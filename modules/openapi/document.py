@@ -20,7 +20,7 @@ INFO = {
     "description": (
         "Every action is at MODULE/ACTION. It takes POST with a JSON object; one that only reads takes GET, too, with its "
         "fields in the query. Beside the security schemes below, a member `auth` of the body, with `user_name` and "
-        "`password`, logs in and starts a session. Unknown fields are refused, and null counts as not given."
+        "`password`, logs in and starts a session, which POST ?logout ends. Unknown fields are refused, and null counts as not given."
     ),
     "license": {"name": "BSD-2-Clause", "identifier": "BSD-2-Clause"},
 }

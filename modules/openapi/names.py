@@ -5,7 +5,16 @@ from collections.abc import Callable, Iterable
 
 from mailapi import Call, Endpoint, Module, canonical, printable
 
+CLOSE = 0.65  # of 1: how similar a name must be, so that nobody is led to another one
 LONGEST = 64  # characters of a name that are compared and repeated: the comparison takes quadratic time
+OTHER_WORDS = {  # that people try → what the API calls it
+    "create": "add",
+    "edit": "update",
+    "list": "get",
+    "password": "user_authdata",
+    "remove": "delete",
+    "show": "get",
+}
 FIRST_WIRE_QUERY = {"limit", "callback", "login", "logout"}
 
 
@@ -19,8 +28,11 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the name in `known` that is most similar to `name`; "" if none is similar."""
-    return next(iter(difflib.get_close_matches(name[:LONGEST].lower(), known, n=1)), "")
+    """Return the name in `known` that `name` is another word for, or is similar to; "" if there is none."""
+    word, names = name[:LONGEST].lower(), list(known)
+    if OTHER_WORDS.get(word) in names:
+        return OTHER_WORDS[word]
+    return next(iter(difflib.get_close_matches(word, names, n=1, cutoff=CLOSE)), "")
 
 
 def unknown_names(

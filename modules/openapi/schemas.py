@@ -142,7 +142,8 @@ def inner_problem(value, schema: Schema, name: str) -> str | None:
         return None
     for member, entry in value.items():
         if member not in schema["properties"]:
-            return f"{name} has no member {member[:64]}."
+            known = ", ".join(schema["properties"])
+            return f"{name} cannot have a member {member[:64]}, only {known}."
         if found := problem(entry, schema["properties"][member], f"{name}.{member}"):
             return found
     missing = [member for member in schema.get("required", ()) if member not in value]

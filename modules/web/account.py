@@ -30,6 +30,13 @@ CHANGES = {  # of an account: the module and the action, or only the module → 
     "users update_alias": "alias",
     "users update_permissions": "permissions",
 }
+VERBS = {
+    "activate": "activate",
+    "add": "add",
+    "deactivate": "deactivate",
+    "delete": "delete",
+    "update": "edit",
+}
 RECENT, ON_PAGE = 5, 100  # records
 DAYS = ("30", "90", "365", "")  # after which a token ends; "": never
 
@@ -68,7 +75,7 @@ def own_records(visitor: Visitor, fields: dict, limit: int) -> list[dict]:
 
 
 def what_happened(visitor: Visitor, row: dict) -> dict[str, str]:
-    """Describe an audit record for the page: {"what": "Log in"}.
+    """Describe an audit record for the page: {"what": "Log in"}, {"what": "Devices: Add"}.
 
     The result may also have a value for `audit_target` that the page shows in place of the record's own.
     """
@@ -79,7 +86,9 @@ def what_happened(visitor: Visitor, row: dict) -> dict[str, str]:
         # The log-in of a request about another user.
         return {"what": visitor.t.log_in, "audit_target": ""}
     key = CHANGES.get(change) or CHANGES.get(module, change)
-    return {"what": visitor.t.texts.get(key, key)}
+    what = visitor.t.texts.get(key, key)
+    verb = next((VERBS[word] for word in row["audit_action"].split("_") if word in VERBS), "")
+    return {"what": f"{what}: {visitor.t.texts[verb]}" if verb and key != "add_person" else what}
 
 
 def new_password(visitor: Visitor) -> dict:

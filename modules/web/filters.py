@@ -11,6 +11,8 @@ AWAY = "away"  # the name of the script that the form writes
 SCRIPT = 'require ["vacation"];\n# The panel writes this script. Its form replaces all of it.\nvacation :days 7 :subject {} {};\n'
 WRITTEN = re.compile(r'vacation :days 7 :subject "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)";\s*\Z', re.DOTALL)
 
+EXAMPLE = ' require "fileinto"; if address "from" "bob@example.org" { fileinto "Bob"; }'  # after script_hint
+
 
 def has_filters(visitor: Visitor) -> bool:
     """Return whether this installation has a ManageSieve server."""
@@ -28,6 +30,7 @@ def filters(visitor: Visitor) -> dict:
     return {
         "scripts": scripts,
         "edited": edited,
+        "example": EXAMPLE,
         "script": read_script(visitor, edited) if edited else "",
         "away": away_values(away),
         "is_away": any(row["active"] and row["script_name"] == AWAY for row in scripts),

@@ -11,6 +11,7 @@ import pytest
 
 import mailapi
 from support.command_line import MAILAPI, run_mailapi, run_on_terminal, write_config
+from support.panel import add_queued
 from support.site import Site
 
 pytestmark = pytest.mark.slow
@@ -96,6 +97,11 @@ def test_every_action_has_a_help_in_both_generations(tmp_path, generation):
         ("users gett", "Unknown action gett. Did you mean get? `mailapi call users` lists the actions of users."),
         ("users qqqqq", "Unknown action qqqqq. `mailapi call users` lists the actions of users."),
         ("users add user_nam=x", "user_nam=x: give FIELD=VALUE. Did you mean user_name? The fields are user_name, "),
+        ("users remove", "Unknown action remove. Did you mean delete? "),
+        ("users add password=x", "password=x: give FIELD=VALUE. Did you mean user_authdata? "),
+        ("queue get mail_state=x", "Invalid value for mail_state. Expected: `waiting`, `deferred`, `failed`: waiting: "),
+        ("audit get since=x", "Invalid value for since. Expected: whole number: The earliest time, in seconds since "),
+        ("services get", "Unknown module services. modulelist in config.py lacks it, or it is not for generation 9. "),
         ("users add user_name=x --after y", "add has no pages: leave out --after."),
         ("users import file=missing.csv", "missing.csv: No such file or directory"),
     ],
@@ -105,6 +111,22 @@ def test_a_wrong_word_is_answered_by_what_would_have_been_right(site, tmp_path, 
     said = run_mailapi(tmp_path, "call", *typed.split(), check=1)
     assert said.startswith(f"mailapi: {answer}") and "Errno" not in said
     assert site.dump() == before
+
+
+def test_the_queue_is_a_table_and_several_mails_are_retried_at_once(site, tmp_path):
+    ids = [add_queued(site, failures=2), add_queued(site)]
+    table = run_mailapi(tmp_path, "call", "queue", "get", "--table")
+    assert table.endswith("counts: 1 waiting, 1 deferred, 0 failed\n")
+    assert "450 come back later" in table and re.search(
+        r" 0 +0 +0 +waiting$", table, re.M
+    )  # a time of 0 is none
+    assert '"ok"' in run_mailapi(tmp_path, "call", "queue", "retry", "mail_id=" + ",".join(map(str, ids)))
+    assert "counts: 2 waiting" in run_mailapi(tmp_path, "call", "queue", "get", "--table")
+
+
+def test_the_example_of_an_action_gives_the_password(site, tmp_path):
+    said = run_mailapi(tmp_path, "call", "users", "set_password", "--help")
+    assert said.endswith("Example: mailapi call users set_password user_name=… user_authdata=-\n")
 
 
 def test_pages_of_a_list(site, tmp_path):

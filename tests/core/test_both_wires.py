@@ -13,6 +13,7 @@ from support.site import Site
 
 DUPLICATE = "UNIQUE constraint failed: popd.pop_user"
 NO_DELEGATE = "User has no permission to do this (not the user)."
+NO_NAME = "Invalid value for attachments: attachments[0] cannot have a member name, only filename, content_type, data."
 NO_ROUTE = "Address router needs an argument (address_route)."
 UNKNOWN_ROUTER = {"smtpd_user": "ann", "smtpd_router": "magic"}
 STORE = {"address_expression": "a@b.org", "address_router": "store"}
@@ -21,6 +22,7 @@ STORE = {"address_expression": "a@b.org", "address_router": "store"}
 TABLE = [
     ("users/get", "root", {"username": "nobody"}, (200, "ok", None, "ok"), ()),
     ("users/gett", "root", {}, (404, "unknown_action", None, "Unknown action gett: did you mean get?"), (200, "ok")),
+    ("users/remove", "root", {}, (404, "unknown_action", None, "Unknown action remove: did you mean delete?"), (200, "ok")),
     ("userss/get", "root", {}, (404, "unknown_module", None, "Unknown module userss: did you mean users?"), (404, "Unknown module userss.")),
     ("users/get", "root", {"usernam": "x"}, (422, "unknown_field", "usernam", "Unknown field usernam: did you mean username?"), (200, "ok")),
     ("users/add", "root", {}, (422, "missing_field", "user_name", "Username is not set."), (200,)),
@@ -65,6 +67,18 @@ def sites(tmp_path):
         made[-1].sql("INSERT INTO users (user_name) VALUES ('taken')")
         made[-1].sql("INSERT INTO popd (pop_user) VALUES ('taken')")
     return made
+
+
+@pytest.mark.parametrize(
+    ("url", "fields", "sentence"),
+    [
+        ("users/logout", {}, "Unknown action logout: did you mean ?logout?"),
+        ("users/add", {"password": "x"}, "Unknown field password: did you mean user_authdata?"),
+        ("mailbox/send", {"attachments": [{"name": "a"}]}, NO_NAME),
+    ],
+)
+def test_a_wrong_word_is_answered_by_the_right_one(sites, url, fields, sentence):
+    assert outcome(send(sites[0], url, "root", **fields))[3] == sentence
 
 
 @pytest.mark.parametrize(("url", "who", "fields", "second", "first"), TABLE)

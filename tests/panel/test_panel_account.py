@@ -29,7 +29,7 @@ def test_users_see_who_did_what_to_their_account(site):
     assert rows(ann) == [
         "you 192.0.2.1 Log in ok",
         "somebody with your name Log in Username or password is wrong.",
-        "root POP3 ann ok",
+        "root POP3: Add ann ok",
     ]
     ann.lacks("192.0.2.9")
     for role in ("root", "dele", "bob"):
@@ -42,7 +42,15 @@ def test_a_token_added_with_the_password_is_no_mere_log_in(site):
     site("tokens/?add", user="ann", token_name="backup")
     ann = Panel(site, "ann", REMOTE_ADDR="192.0.2.1")
     ann.get("account-activity")
-    assert rows(ann)[1].endswith("Tokens backup ok")
+    assert rows(ann)[1].endswith("Tokens: Add backup ok")
+
+
+def test_a_device_that_was_added_differs_from_one_that_was_deleted(site):
+    site("users/?device_add", user_name="bob", device_name="phone")
+    site("users/?device_delete", user_name="bob", device_name="phone")
+    bob = Panel(site, "bob", HTTP_ACCEPT_LANGUAGE="de")
+    bob.get("account-activity")
+    assert rows(bob)[1:] == ["root Geräte: Löschen bob phone ok", "root Geräte: Hinzufügen bob phone ok"]
 
 
 def test_all_of_it_in_pages(site):

@@ -51,6 +51,12 @@ def test_scripts(bob, site):
     bob.get("filters?script_name=sorting", 404)
 
 
+def test_the_example_of_a_filter_is_one(bob):
+    [hint] = bob.page.html.select("#set-script-script-hint")
+    bob.submit("set-script", script_name="example", script=hint.text.partition("example:")[2].strip())
+    bob.shows("The filter was saved.")
+
+
 def test_without_the_server_there_is_no_such_page(tmp_path):
     bob = Panel(panel_site(tmp_path), "bob")
     bob.lacks("Filters and absence")
