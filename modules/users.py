@@ -50,7 +50,6 @@ REVOKE = each_generation(
 )
 REVOKE_ALL = each_generation(lambda g: g.access.delete().where(g.access.api_user == param("user_name")))
 
-
 ONE_PERMISSION = {
     "required": {"user_name": "No user is set.", "user_permission": "No {permission} is set."},
     "allow": (admin, may_change_permissions),
@@ -140,8 +139,7 @@ class User(Module):
     def set_password(self, call):
         """Set a user's password and end their other sessions. Without user_authdata nobody can log in as this user."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
-        suspended = suspension.find_current(call, name) is not None
-        if not suspended:
+        if not (suspended := bool(suspension.find_current(call, name))):
             call.db.execute(SET_AUTHDATA, user_name=name, authdata=authdata)
             call.new_authdata[name] = authdata
         call.enlist("set_password", name, call.body.get("user_authdata"))  # it may refuse the change
