@@ -22,7 +22,7 @@ import mailapi
 from ..http.event import Event
 from ..openapi.schemas import schema_of
 from .call_help import describe_action, expected, list_actions, list_modules, suggestion
-from .package_files import is_module
+from .package_files import installed_modules
 from .progress import TerminalLine
 from .table import print_answer
 
@@ -68,7 +68,7 @@ def find_module(app: mailapi.Application, generation: mailapi.Generation, word: 
             raise
         paths = [path for path, module in app.modules.items() if generation.number in module.generations]
         hint = suggestion(word.strip("/"), paths)
-        if is_module(word.strip("/")):
+        if f"modules/{word.strip('/')}.py" in installed_modules().values():
             hint = f"modulelist in config.py lacks it, or it is not for generation {generation.number}. "
         raise mailapi.ApiError(f"{unknown.status} {hint}`mailapi call` lists the modules.") from None
 

@@ -5,16 +5,14 @@ false or arrays. Text may be joined by dots, also with __DIR__. An api.conf has 
 databases, and the addresses of services are converted. Comments in the output name the lines that were not understood.
 """
 
-import pkgutil
 import re
-import sys
 from pathlib import Path
 
 import mailapi
 
 from ..provisioning.environment_file import read_text
 from . import import_environment
-from .package_files import read_package_file
+from .package_files import installed_modules
 
 TOKEN = re.compile(
     r"""
@@ -82,16 +80,6 @@ def module_names(modulelist, files: dict, path: Path) -> list[str]:
     return [
         str(value if isinstance(key, int) or value in files else key) for key, value in modulelist.items()
     ]
-
-
-def installed_modules() -> dict[str, str]:
-    """Return the file of each module that comes with mailapi, by class name: {"User": "modules/users.py", …}."""
-    files = {}
-    for _, module, _ in pkgutil.iter_modules(sys.modules["mailapi_modules"].__path__):
-        source = read_package_file(Path(__file__).parents[1] / f"{module}.py")
-        for name in re.findall(r"^class (\w+)\(Module\)", source, re.MULTILINE):
-            files[name] = f"modules/{module}.py"
-    return files
 
 
 class Reader:

@@ -1,6 +1,9 @@
-"""Reads text files that come with mailapi, also from within mailapi.pyz."""
+"""Reads the files that come with mailapi, also from within mailapi.pyz."""
 
 import importlib.abc
+import pkgutil
+import re
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -11,14 +14,14 @@ def read_package_file(path: Path) -> str:
     return loader.get_data(str(path)).decode()
 
 
-def is_module(name: str) -> bool:
-    """Return whether a module of this name, such as "queue", comes with mailapi."""
-    try:
-        return name.isidentifier() and "(Module)" in read_package_file(
-            Path(__file__).parents[1] / f"{name}.py"
-        )
-    except OSError:
-        return False
+def installed_modules() -> dict[str, str]:
+    """Return the file of each module that comes with mailapi, by class name: {"User": "modules/users.py", …}."""
+    files = {}
+    for _, module, _ in pkgutil.iter_modules(sys.modules["mailapi_modules"].__path__):
+        source = read_package_file(Path(__file__).parents[1] / f"{module}.py")
+        for name in re.findall(r"^class (\w+)\(Module\)", source, re.MULTILINE):
+            files[name] = f"modules/{module}.py"
+    return files
 
 
 def read_schema() -> str:

@@ -14,12 +14,12 @@ import mailapi
 from ..openapi.codes import CODES
 from ..openapi.document import Document, tag_of
 from ..openapi.schemas import type_name
+from .package_files import installed_modules
 from .reference_refusals import all_refusals
 from .reference_samples import LEFT_OUT, Samples
 
 GENERATED = "<!-- Written by `mailapi reference`; the declarations in modules/ are its source. -->"
 LONGEST_LINE = 118
-FOLDER = Path(__file__).resolve().parent.parent
 # The pages of docs/reference/ that people write, which stay as they are, and what each is about.
 WRITTEN_BY_HAND = {
     "requests.md": "how to send a request, who asks, what an answer has; pages of lists; more about some actions",
@@ -57,21 +57,6 @@ def pages() -> dict[str, str]:
             made[f"{tag_of(module)}.md"] = module_page(samples, module, whole)
         titles = {t["name"]: t["description"] for t in whole["tags"] if f"{t['name']}.md" in made}
     return made | {"README.md": index(titles), "refusals.md": refusals_page()}
-
-
-def installed_modules() -> dict[str, str]:
-    """Return the file of each module of mailapi by class name: {"User": "modules/users.py", …}."""
-    found = {}
-    for path in sorted(FOLDER.glob("*.py")):
-        python = mailapi.load_part(path.stem)
-        for name, each in vars(python).items():
-            if (
-                isinstance(each, type)
-                and issubclass(each, mailapi.Module)
-                and each.__module__ == python.__name__
-            ):
-                found[name] = f"modules/{path.name}"
-    return found
 
 
 def index(titles: dict[str, str]) -> str:

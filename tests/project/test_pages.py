@@ -7,7 +7,7 @@ import re
 import shlex
 
 import pytest
-from mailapi_modules.commands import main, reference
+from mailapi_modules.commands import main, package_files, reference
 from mailapi_modules.openapi.codes import CODES
 
 import mailapi
@@ -72,7 +72,7 @@ def test_every_key_of_the_configuration_is_there_with_its_default():
             assert rows[field.name] == f"`{default}`", field.name
     entries = re.findall(r'^\| `("\w+": "modules/\w+\.py")`', page, re.MULTILINE)
     assert {json.loads(f"{{{each}}}").popitem() for each in entries} == set(
-        reference.installed_modules().items()
+        package_files.installed_modules().items()
     )
 
 
@@ -120,7 +120,7 @@ def test_every_table_and_column_is_there():
             r"^ *(\w+) +(?:TEXT|INTEGER|BOOLEAN|BLOB)|\b(key|value) TEXT", columns, re.MULTILINE
         ):
             assert f"`{''.join(column)}`" in row, (table, column)
-    modules = reference.installed_modules()
+    modules = package_files.installed_modules()
     app = mailapi.create_app({"dbpath": "x", "modulelist": modules, "mailserver": "mysql://user@host/mail"})
     for table in re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", app.state_schema):
         assert f"`{table}`" in section(page, "The state database"), table
