@@ -234,8 +234,8 @@ def make_database(config: str) -> str | None:
 FIRST_HINTS = """
 In another terminal, to list the users and to add one who can log in:
 
-  curl -s '{url}users/?get' -d '{{"auth": {{"user_name": "admin", "password": "{password}"}}}}'
-  curl -s '{url}users/?add' -d '{{"user_name": "ann", "user_authdata": "ann-s-password", "auth": {{"user_name": "admin", "password": "{password}"}}}}'
+  curl -su 'admin:{password}' '{url}users/get'
+  curl -su 'admin:{password}' '{url}users/add' --json '{{"user_name": "ann", "user_authdata": "ann-s-password"}}'
 """
 LATER_HINTS = """
 In another terminal, here: list the users, with the password of admin or without it, and set a new one where it is forgotten:

@@ -83,13 +83,14 @@ def attachment_part(given: dict) -> Part:
         and not forwarded
     ):
         sentence = f"Not a content type of an attachment: {CONTROL.sub(' ', content_type)[:100]}."
-        raise ApiError(sentence, audit="Not a content type of an attachment.")
+        raise ApiError(sentence, audit="Not a content type of an attachment.", field="attachments")
     try:
         raw = decode_base64(given["data"])
         body = checked_lines(b"".join(raw)) if forwarded else encode_base64(raw)
     except ValueError:
         sentence = f"The data of attachment {filename or 'without a name'} is not base64."
-        raise ApiError(sentence, audit="The data of an attachment is not base64.") from None
+        audit = "The data of an attachment is not base64."
+        raise ApiError(sentence, audit=audit, field="attachments") from None
     encoding = "base64" if not forwarded else "7bit" if body.isascii() else "8bit"
     return mime_part(
         content_type, encoding, body, fold_field("Content-Disposition", attachment_disposition(filename))

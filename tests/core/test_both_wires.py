@@ -81,6 +81,17 @@ def test_a_wrong_word_is_answered_by_the_right_one(sites, url, fields, sentence)
     assert outcome(send(sites[0], url, "root", **fields))[3] == sentence
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"data": "data:image/png;base64,eA=="}, {"data": "eA==", "content_type": "png"}]
+)
+def test_a_bad_attachment_has_its_field(sites, wrong):
+    sites[0]("smtpd/?add", smtpd_user="root", smtpd_router="any")
+    refused = outcome(
+        send(sites[0], "mailbox/send", "root", **{"from": "a@b.org", "to": "c@d.org"}, attachments=[wrong])
+    )
+    assert refused[:3] == (422, "rule", "attachments")
+
+
 @pytest.mark.parametrize(("url", "who", "fields", "second", "first"), TABLE)
 def test_a_refusal_has_its_status_code_field_and_sentence(sites, url, who, fields, second, first):
     user, _, password = (who or "").partition(" ")

@@ -149,7 +149,7 @@ def test_a_bad_line_of_csv_is_named(site, lines, line, sentence):
         "user_name,passwd",
         "user_name,user_name",
         "password",
-        "user_name;password",
+        "x;y",
         '"user_name',
         'user_name,"password"x',
         "x" * 200_000,
@@ -160,6 +160,12 @@ def test_csv_without_its_fields_is_refused(site, header):
     assert answer["status"].startswith(
         "The first line must name the fields: user_name,"
     ) and "zoe" not in names(site)
+
+
+def test_csv_with_semicolons_is_refused_with_the_reason(site):
+    answer = site("users/?import", file="user_name;password\nzoe;pw\n")
+    assert answer["status"] == "Separate the fields by commas, not by semicolons."
+    assert "zoe" not in names(site)
 
 
 def test_a_file_without_users_is_refused(site):
