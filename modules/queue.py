@@ -18,7 +18,8 @@ from mailapi import (
 
 from .answers import queue
 from .mail.outbox import Outbox
-from .mail.queue_access import ids_with_remote, visible_ids, without_credentials
+from .mail.queue_access import ids_with_remote, without_credentials
+from .mail.queue_owners import read_queued
 from .mail.queue_queries import (
     COUNTS,
     DELETE,
@@ -104,9 +105,11 @@ class Queue(Module):
         if not call.caller.admin:
             remote, filters["mail_remote"] = filters["mail_remote"], None
         with call.db.transaction("DEFERRED"):
-            visible = visible_ids(call)
-            routes = None if visible is None else visible_whole_routes(call)
-            if remote:
+            queued = read_queued(call)
+            routes = None if queued is None else visible_whole_routes(call)
+        visible = None if queued is None else queued.visible_ids()
+        if remote:
+            with call.db.transaction("DEFERRED"):
                 visible = ids_with_remote(call, visible, remote, routes)
         ids = call.body.get("mail_id") or visible
         if visible is not None:
@@ -151,9 +154,8 @@ class Queue(Module):
 def existing_ids(call) -> list[int]:
     """Return the list of mail ids in the request. ApiError if a mail does not exist or the caller may not see it."""
     ids = call.body["mail_id"]
-    visible = visible_ids(call, ids)
-    if visible is None:
-        visible = call.db.column(EXISTING, ids=json.dumps(ids))
+    queued = read_queued(call, ids)
+    visible = queued.visible_ids() if queued else call.db.column(EXISTING, ids=json.dumps(ids))
     if set(ids) != set(visible):
         raise ApiError("mail not found", code="not_found", field="mail_id")
     return ids

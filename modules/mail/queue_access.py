@@ -1,4 +1,4 @@
-"""Access to queued mails: finding those that a caller may see, and hiding passwords in their remote hosts."""
+"""Hides passwords in the remote hosts of queued mails, and finds mails by their remote host."""
 
 import json
 
@@ -9,33 +9,7 @@ from mailapi import PreparedQuery, param
 from .outbox import Outbox
 from .routing_rules import as_text, host_of
 
-# Selects the mails that some users submitted, or whose sender is an address that stores to these users. If several rows
-# of `addresses` match a sender, the one with the highest address_order decides, as for incoming mail: a user who has
-# some addresses of a domain does not see what its other addresses send. LIKE is slow: so expressions without a wildcard
-# are compared for equality, and those without % only with senders of the same length. A sender with letters beyond
-# ASCII matches nothing, because the SMTP daemon would read another address (docs/wire.md F46).
-VISIBLE_TO_USERS = """
-    WITH users AS (SELECT ? AS name UNION SELECT api_delegate FROM api_user_delegates WHERE api_user = ? AND ?),
-    mails AS MATERIALIZED (SELECT mail_id, mail_submitter, mail_envelopefrom AS sender FROM outbox WHERE {which}),
-    senders AS MATERIALIZED (SELECT DISTINCT sender FROM mails
-        WHERE sender <> '' AND length(hex(sender)) = 2 * length(sender)),
-    expressions AS MATERIALIZED (SELECT address_expression, address_order, CASE
-        WHEN instr(address_expression, '%') THEN '' WHEN instr(address_expression, '_') THEN length(address_expression)
-        ELSE lower(address_expression) END AS length_or_all FROM addresses),
-    matched AS (SELECT sender, address_order FROM senders JOIN expressions ON length_or_all = lower(sender)
-        UNION ALL SELECT sender, address_order FROM senders JOIN expressions
-            ON length_or_all = length(sender) AND sender LIKE address_expression
-        UNION ALL SELECT sender, address_order FROM senders JOIN expressions
-            ON length_or_all = '' AND sender LIKE address_expression),
-    first AS (SELECT sender, max(address_order) AS address_order FROM matched GROUP BY sender)
-    SELECT mail_id FROM mails WHERE mail_submitter IN (SELECT name FROM users) OR sender IN (
-        SELECT sender FROM first JOIN addresses USING (address_order) WHERE {stores})"""
-STORES = {  # generation → the condition for addresses that store to the users
-    8: "address_user IN (SELECT name FROM users)",
-    9: "address_router = 'store' AND address_route IN (SELECT name FROM users)",
-}
 HIDDEN = "***"  # replaces credentials
-AMONG_IDS = "mail_id IN (SELECT value FROM json_each(?))"
 
 
 def has_id_among(column: Field) -> Expression:
@@ -49,36 +23,6 @@ REMOTES = PreparedQuery(
         has_id_among(Outbox.mail_id), Outbox.mail_remote.is_null(False)
     )
 )
-
-
-def visible_query(generation: int, among: str, *parameters) -> PreparedQuery:
-    """Return a query for the ids of the queued mails that a user may see.
-
-    `generation`: the schema version, 8 or 9. `among`: another SQL condition that the mails must meet. `parameters`:
-    the parameters of this condition.
-    """
-    sql = VISIBLE_TO_USERS.format(which=among, stores=STORES[generation])
-    user, delegate = param("user").value, param("delegate").value
-    return PreparedQuery(SQL(sql, [user, user, delegate, *parameters]))
-
-
-VISIBLE = {generation: visible_query(generation, "TRUE") for generation in STORES}
-VISIBLE_AMONG = {
-    generation: visible_query(generation, AMONG_IDS, param("ids").value) for generation in STORES
-}
-
-
-def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
-    """Return the ids of the queued mails that the caller may see; None for an admin, who may see all.
-
-    `among`: the ids to choose from; all queued mails if it is None.
-    """
-    if call.caller.admin:
-        return None
-    queries, ids = (VISIBLE, {}) if among is None else (VISIBLE_AMONG, {"ids": json.dumps(among)})
-    return call.db.column(
-        queries[call.generation.number], user=call.user_name, delegate=call.caller.delegate, **ids
-    )
 
 
 def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set[str]) -> list[int]:
