@@ -15,7 +15,6 @@ from mailapi import (
     anyone,
     boolean,
     delegate_of,
-    each_generation,
     endpoint,
     file_content,
     list_of_text,
@@ -33,7 +32,7 @@ from .directory.dangerous_users import DANGEROUS_USERS
 from .directory.external_users import add_external_users, requested_user
 from .directory.lists import PAGE_QUERY
 from .directory.own_token import may_change_alias, may_change_permissions, may_set_password
-from .directory.permissions import listed_permissions, warn_of_unknown
+from .directory.permissions import REVOKE, REVOKE_ALL, listed_permissions, warn_of_unknown
 from .directory.user_fields import alias, check_new_alias, check_new_user, require_file, require_permissions
 from .directory.user_import import UserImport
 from .directory.user_lists import HAS_LOGIN, UserLists
@@ -43,12 +42,6 @@ NAMES = PreparedQuery(Users.select(Users.user_name))
 IS_USER = Users.user_name == param("user_name")
 DELETE_USER = PreparedQuery(Users.delete().where(IS_USER))
 SET_AUTHDATA = PreparedQuery(Users.update(user_authdata=param("authdata")).where(IS_USER))
-REVOKE = each_generation(
-    lambda g: g.access.delete().where(
-        g.access.api_user == param("user_name"), g.access.api_permission == param("permission")
-    )
-)
-REVOKE_ALL = each_generation(lambda g: g.access.delete().where(g.access.api_user == param("user_name")))
 
 ONE_PERMISSION = {
     "required": {"user_name": "No user is set.", "user_permission": "No {permission} is set."},
@@ -139,11 +132,13 @@ class User(Module):
     def set_password(self, call):
         """Set a user's password and end their other sessions. Without user_authdata nobody can log in as this user."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
-        if not (suspended := bool(suspension.find_current(call, name))):
+        kept = suspension.find(self.app.state, name)
+        if not (suspended := bool(kept) and not suspension.is_obsolete(call.db, name)):
             call.db.execute(SET_AUTHDATA, user_name=name, authdata=authdata)
             call.new_authdata[name] = authdata
         call.enlist("set_password", name, call.body.get("user_authdata"))  # it may refuse the change
-        suspension.change_kept(call, name, authdata, suspended)
+        if kept:
+            suspension.change_kept(call, kept, authdata, suspended)
 
     suspend, restore = suspension.suspend, suspension.restore
     device_add, device_get = device_actions.device_add, device_actions.device_get

@@ -5,12 +5,18 @@ Any other permission can be stored, but has no effect.
 
 from collections.abc import Collection
 
-from mailapi import Application
+from mailapi import Application, each_generation, param
 
 CORE_PERMISSIONS = {
     "admin": "may do everything",
     "delegate": "may do for the delegated users and addresses what an admin may",
 }
+REVOKE = each_generation(
+    lambda g: g.access.delete().where(
+        g.access.api_user == param("user_name"), g.access.api_permission == param("permission")
+    )
+)
+REVOKE_ALL = each_generation(lambda g: g.access.delete().where(g.access.api_user == param("user_name")))
 
 
 def declared_permissions(app: Application) -> list[dict]:

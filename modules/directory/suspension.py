@@ -162,17 +162,16 @@ def is_obsolete(db: Store, user_name: str) -> bool:
     return user is None or user["user_authdata"] is not None
 
 
-def change_kept(call, user_name: str, authdata: str | None, suspended: bool):
-    """Store the hash of a suspended user's new password for later.
+def change_kept(call, kept: dict, authdata: str | None, suspended: bool):
+    """Store the hash of a suspended user's new password for later. `kept`: the row with the password until now.
 
-    If the user was not `suspended` before the change, delete the password that an earlier suspension has left.
+    If the user is not `suspended`, an earlier suspension has left the row, and it is deleted.
     """
-    if kept := find(call.app.state, user_name):
-        with call.app.state.transaction():
-            if suspended:
-                call.app.state.execute(SET_KEPT, user_hash=kept["user_hash"], user_authdata=authdata)
-            else:
-                call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
+    with call.app.state.transaction():
+        if suspended:
+            call.app.state.execute(SET_KEPT, user_hash=kept["user_hash"], user_authdata=authdata)
+        else:
+            call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
 
 
 def discard_of_new_user(call, user_name: str):

@@ -204,14 +204,15 @@ class Sessions:
     @repeated
     def end_others(self, user_name: str, but: str):
         """End all sessions of a user except the one with the id `but`. If `but` is "", end all."""
-        user_hash = hash_of(user_name.encode())
+        name = user_name.encode()
+        user_hash = hash_of(name)
         with self.store.transaction():
             # A clock may differ: also end sessions that another machine begins now, or that began after the last end.
             ended = milliseconds() + SKEW // 2
             if not self.store.execute(END_LATER, user_hash=user_hash, ended=ended).rowcount:
                 self.store.execute(END_UNTIL, user_hash=user_hash, ended=ended)
             self.store.execute(FORGET_CHANGES, user_hash=user_hash, but=hash_of(decoded(but) or b""))
-            if not but:  # the next log-in stores the name again
+            if len(name) > LONGEST_NAME and not but:  # the next log-in stores the name again
                 self.store.execute(DELETE_LONG_NAME, user_hash=user_hash)
             self.delete_expired()
 
