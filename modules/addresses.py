@@ -12,12 +12,13 @@ from mailapi import (
     endpoint,
     param,
     php_text,
+    raw_text,
 )
 
 from .answers import addresses
 from .directory.address_tables import ADDRESS_TABLES, Addresses, Addresses8
 from .directory.lists import listing
-from .mail.address_access import is_visible, managed_row, require_managed
+from .mail.address_access import is_visible, managed_row, refuse_other_address, require_managed
 from .mail.address_checks import (
     DIRECTIONS,
     NO_DIRECTION,
@@ -83,6 +84,7 @@ FIELDS = {
     "address_route": address,
     "address_user": php_text,
 }
+OLD_EXPRESSION = {"address_old_expression": raw_text}
 
 
 class Address(Module):
@@ -148,7 +150,9 @@ class Address(Module):
 
     @endpoint(
         required=REQUIRED_TO_UPDATE,
-        optional=FIELDS | {"address_order": order_number, "address_old_order": stored_order_number},
+        optional=FIELDS
+        | {"address_order": order_number, "address_old_order": stored_order_number}
+        | OLD_EXPRESSION,
         allow=(
             admin_or_delegate.otherwise("No {permission} to update an address."),
             address_delegate("address_expression").otherwise("No {permission} to update this to address"),
@@ -157,7 +161,8 @@ class Address(Module):
     def update(self, call):
         """Change the address whose order is address_old_order. In schema version 8, address_expression selects it.
 
-        Without address_route, the route is removed. A delegate must manage both the old and the new pattern.
+        Without address_route, the route is removed. With address_old_expression, another address that has this order by
+        now is not changed. A delegate must manage both the old and the new pattern.
         """
         number, old, new = (
             call.generation.number,
@@ -170,16 +175,18 @@ class Address(Module):
 
     @endpoint(
         required=REQUIRED_TO_DELETE,
-        optional={"address_order": optional_order_number},
+        optional={"address_order": optional_order_number} | OLD_EXPRESSION,
         allow=address_delegate("address_expression").otherwise("No access."),
     )
     def delete(self, call):
         """Delete the address whose order is address_order. In schema version 8, address_expression selects it.
 
-        A delegate must manage both the stored pattern and the one in the request.
+        With address_old_expression, another address that has this order by now is not deleted. A delegate must manage
+        both the stored pattern and the one in the request.
         """
         if call.generation.number == 9:
             require_managed(call, call.body["address_order"], "No access.")
+            refuse_other_address(call, call.body["address_order"])
         call.db.execute(DELETE[call.generation.number], **values_of(call))
 
     @endpoint(

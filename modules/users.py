@@ -80,6 +80,7 @@ class User(Module):
         validators=[check_new_user],
         allow=new_users.may_add_user,
         optional={"user_authdata": secret, "user_alias": php_text, "user_permissions": list_of_text},
+        after_commit=new_users.finish_deletion,
     )
     def add(self, call):
         """Add a user, with password, alias and permissions if they are given.

@@ -8,6 +8,7 @@ FIELDS = {
     "address_expression": "Pattern for recipients: % stands for any text, _ for one character.",
     "address_order": "Patterns with a higher order are tried first.",
     "address_old_order": "The order of the address that is changed.",
+    "address_old_expression": "The pattern that the address has until now; if it has another, it is left alone.",
     "address_router": "What the SMTP daemon does with the mail: store, redirect, handoff, reject or drop.",
     "address_route": "The router's argument: a user for store, an address for redirect, a host for handoff.",
     "address_user": "The user who gets the mail.",

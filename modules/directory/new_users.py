@@ -111,6 +111,21 @@ def grant(call, user_name: str, permissions: Collection[str]):
         call.db.execute(GRANT[call.generation.number], user=user_name, permission=permission)
 
 
+def finish_deletion(module, call, answer: dict) -> dict:
+    """Have all modules delete what a killed process may have left of a former user of the new user's name.
+
+    Called after the commit. With the setting `mailserver`, nothing is deleted, since the new user may have been a user
+    there before. Returns `answer`.
+    """
+
+    def finish():
+        if not call.config.mailserver and deleted_names.is_recorded(call, call.body["user_name"]):
+            call.app.notify_deleted([call.body["user_name"]])
+
+    call.app.take_note(module, finish)
+    return answer
+
+
 def delegate_to_caller(call, user_name: str):
     """Let the caller, a delegate, manage the user `user_name`."""
     call.db.execute(DELEGATE, caller=call.user_name, user=user_name)

@@ -234,7 +234,8 @@ class Channel(HTTPChannel):
 
     def idle(self, now: float) -> bool:
         """Return whether the connection has been unused for `channel_timeout` seconds. `now`: from time.time()."""
-        return not self.waited and not self.requests and now - self.last_activity > self.adj.channel_timeout
+        unused = abs(now - self.last_activity)  # the clock may have been set back
+        return not self.waited and not self.requests and unused > self.adj.channel_timeout
 
 
 def unsent(sock) -> int:

@@ -156,6 +156,7 @@ class Server(TcpWSGIServer):
     """A server that listens on one socket. The servers of all sockets share their limits and threads."""
 
     channel_class = Channel
+    next_channel_cleanup: float = 0  # from time.time(); waitress sets it
 
     def __init__(
         self,
@@ -197,7 +198,10 @@ class Server(TcpWSGIServer):
 
     def is_due(self) -> bool:
         """Return whether there are connections to close, or whether the result of `readable` may have changed."""
-        return bool(self.to_close or self.in_connection_overflow or time.time() >= self.next_channel_cleanup)
+        now = time.time()
+        if self.next_channel_cleanup > now + self.adj.cleanup_interval:  # the clock was set back
+            self.next_channel_cleanup = now
+        return bool(self.to_close or self.in_connection_overflow or now >= self.next_channel_cleanup)
 
     def readable(self):
         """Return whether the server accepts new connections now. Before, close the connections in `to_close`."""

@@ -37,6 +37,16 @@ def require_managed(call, order: int, refusal: str):
         raise ApiError(call.in_generation(refusal), code="not_allowed")
 
 
+def refuse_other_address(call, order: int):
+    """Raise ApiError if the request has an address_old_expression, and it is not that of the address with this `order`.
+
+    Somebody else may have given the order to another address since the client read it.
+    """
+    expected = call.body.get("address_old_expression")
+    if expected and call.db.value(EXPRESSION_WITH_ORDER[call.generation.number], order=order) != expected:
+        raise ApiError("Address not found.", code="not_found", field="address_old_expression")
+
+
 def managed_row(call, given: dict) -> dict:
     """Return the row of table `addresses` that has the address_expression and address_order in `given`.
 

@@ -85,7 +85,8 @@ def address_form(visitor: Visitor) -> dict:
 def address(visitor: Visitor) -> dict:
     """Return the template's values for the page that changes or deletes an address: {"row": {…}, …}.
 
-    The field address_order of the URL selects the address. ApiError if there is none or the user may not change it.
+    The field address_order of the URL selects the address. ApiError if there is none, if it has another expression than
+    in the URL by now, or if the user may not change it.
     """
     order, expression = visitor.query("address_order"), visitor.query("address_expression")
     fields = (
@@ -93,6 +94,7 @@ def address(visitor: Visitor) -> dict:
     )
     rows = visitor.run("addresses", "get", fields)["addresses"] if order else []
     rows = [row for row in rows if str(row["address_order"]) == order]
+    rows = [row for row in rows if expression in ("", str(row["address_expression"]).strip())]
     if not rows:
         raise ApiError(visitor.t.no_such_address, http=404)
     if not visitor.may("addresses", "update", address_expression=rows[0]["address_expression"]):
@@ -124,6 +126,7 @@ def changed_address(visitor: Visitor) -> dict:
     """
     fields = {name: visitor.form(name) for name in COLUMNS}
     fields["address_old_order"] = visitor.query("address_order")
+    fields["address_old_expression"] = visitor.form.exactly("address_old_expression")
     fields["address_order"] = fields["address_order"] or fields["address_old_order"]
     if visitor.generation.number == 8:  # a row is changed by its expression
         fields["address_expression"] = visitor.query("address_expression")

@@ -7,7 +7,17 @@ import bottle
 
 from mailapi import list_of_text, raw_text, secret
 
-from . import account, address_book, conversations, filters, mail, operation, people, service_accounts
+from . import (
+    account,
+    address_book,
+    conversations,
+    filters,
+    mail,
+    operation,
+    people,
+    permission_form,
+    service_accounts,
+)
 from .people import sending_module
 from .templates import link
 from .visitor import Visitor
@@ -157,7 +167,13 @@ FORMS = {
     "delete-device": Form("person", ("users", "device_delete"), "device_deleted"),
     "delete-own-device": Form("account", ("users", "device_delete"), "device_deleted"),
     "set-alias": Form("person", ("users", "update_alias"), "saved", None, "user_alias"),
-    "set-permissions": Form("person", ("users", "update_permissions"), "saved", None, "user_permissions"),
+    "set-permissions": Form(
+        "person",
+        ("users", "update_permissions"),
+        "saved",
+        blame="user_permissions",
+        fields=permission_form.changed_permissions,
+    ),
     "add-sending": Form("person", ("sending", "add"), "saved", None, "smtpd_route"),
     "set-sending": Form("person", ("sending", "update"), "saved", None, "smtpd_route"),
     "stop-sending": Form("person", ("sending", "delete"), "sending_stopped"),

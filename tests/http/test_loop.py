@@ -5,6 +5,7 @@ import http.client
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -194,6 +195,21 @@ def test_a_connection_that_the_system_does_not_register_is_closed(monkeypatch):
             assert clients[0].recv(1) == b""
             clients[1].sendall(request_head("GET /x"))
             assert Answers(clients[1]).next() == (200, b"/x") and len(refused) == 1
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n"], ids=["unused", "unfinished"])
+def test_connections_are_closed_after_a_while_though_the_clock_was_set_back(monkeypatch, sent):
+    now = time.time
+    with (
+        serving(hello, channel_timeout=1, cleanup_interval=1) as (_, address),
+        connections(address) as [connection],
+    ):
+        connection.sendall(b"GET /once HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert Answers(connection).next() == (200, b"/once")
+        monkeypatch.setattr(time, "time", lambda: now() - 86400)
+        connection.sendall(sent)
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(1) == b""  # within a minute
 
 
 def test_a_server_that_is_stopped_breaks_no_answer_off(restless):

@@ -213,3 +213,22 @@ def test_what_cannot_be_reordered_changes_nothing(four):
             "Invalid value for"
         )
     assert four.dump() == before
+
+
+def test_an_address_that_has_got_another_order_is_not_mistaken_for_the_one_that_has_it_now(site):
+    """Two administrators: one has read the list before the other changed it."""
+    first, second = add(site, "a@corp.org"), add(site, "b@corp.org")
+    pair = [
+        {"address_expression": name, "address_order": order}
+        for name, order in [("a@corp.org", first), ("b@corp.org", second)]
+    ]
+    assert site("addresses/?switch", address1=pair[0], address2=pair[1])["status"] == "ok"
+    before, old = site.dump(), {"address_old_expression": "a@corp.org"}
+    change = row(site, "a@corp.org", address_order=99) | old
+    gone = {"address_expression": "a@corp.org"} | old
+    for action, fields in (("update", change | {"address_old_order": first}), ("delete", gone)):
+        fields = {"address_order": first} | fields
+        assert site(f"addresses/?{action}", **fields)["status"] == "Address not found."
+    assert site.dump() == before
+    assert site("addresses/?update", **change, address_old_order=second)["status"] == "ok"
+    assert site("addresses/?delete", **gone, address_order=99)["status"] == "ok"

@@ -180,6 +180,19 @@ def test_permissions_of_no_module_stay(site):
     ]
 
 
+def test_permissions_that_somebody_else_has_changed_meanwhile_stay_as_they_are_now(site):
+    site("users/?add_permission", user_name="ann", user_permission="admin")
+    root = Panel(site)
+    root.get("person?user_name=ann")
+    for action, permission in (("delete_permission", "admin"), ("add_permission", "special")):
+        site(f"users/?{action}", user_name="ann", user_permission=permission)
+    root.submit("set-permissions", user_permissions=["admin", "delegate"])
+    assert sorted(site.sql("SELECT * FROM api_access WHERE api_user = 'ann'")) == [
+        ("ann", "delegate"),
+        ("ann", "special"),
+    ]
+
+
 def test_sending(site):
     root = Panel(site)
     module, out = ("smtpd", "") if site.generation == 9 else ("msa", "out")
