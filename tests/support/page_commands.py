@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import pwd
 import re
 import shlex
 import subprocess
@@ -19,7 +20,7 @@ from support.command_line import MAILAPI, Server
 from support.deployment import AS_USER, PATHS, USER
 from support.mails import deliver
 from support.pages import read_page, saved_files
-from support.site import MODULES, OPTIONAL, Site, authdata
+from support.site import MODULES, OPTIONAL, ROOT, Site, authdata
 
 FENCED = re.compile(r"^( *)```(sh|bash|console|text|json)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 ANY_FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
@@ -30,6 +31,8 @@ COMMAND = re.compile(
 )
 NEAR = 400  # characters between commands and what they answer
 PASSWORD = "PASSWORD"  # as the pages write it
+# The service's user in commands with --service. Nobody else may enter a checkout in /root.
+SERVICE = USER if all(each.stat().st_mode & 0o001 for each in ROOT.parents) else pwd.getpwuid(os.geteuid())
 USERS = ["admin", "ann", "bob", "bob@atmail.com", "dele"]
 ADDRESS = re.compile(r"http://127\.0\.0\.1:8080|https://your\.host/cmail/api")
 PHP = '<?php $dbpath = "/var/lib/cmail/master.db3"; $modulelist = array("User" => "users.php");\n'
@@ -137,7 +140,8 @@ class Installation:
             lambda path: path[0] if path[0].endswith("/bin/mailapi") else f"{self.folder}{path[0]}", text
         )
         text = re.sub(r"\S*/bin/mailapi\b", "mailapi", text)
-        text = re.sub(r"--(daemon|service) \w+", rf"--\1 {USER.pw_name}", text)
+        text = re.sub(r"--daemon \w+", f"--daemon {USER.pw_name}", text)
+        text = re.sub(r"--service \w+", f"--service {SERVICE.pw_name}", text)
         if "mailapi_…" in text:
             token = self.site("tokens/?add", "ann", password=PASSWORD, token_name="page")["token"]
             text = text.replace("mailapi_…", token)
