@@ -3,13 +3,13 @@ PYTHON ?= python3
 LISTEN ?= 127.0.0.1:8080
 BIN = .venv/bin
 SERVERS = $(shell cat tests/support/servers.txt)
-WORKERS ?= 3
+WORKERS ?= 4
 SHARED = $$(command -v eatmydata) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 run: .venv/made
 	@$(BIN)/mailapi serve --init --listen $(LISTEN)
 
-# WORKERS processes share the test files: one more than two cores, for a third of the time a test waits for a server.
+# WORKERS processes share the test files: twice as many as two cores, as tests wait for servers.
 # `.venv/bin/python -m pytest tests/core/test_wire.py` is quicker with one.
 # No test takes the power away: with eatmydata nobody waits for the disk.
 # Then what concerns the master database once more, with it on a server.
