@@ -105,6 +105,7 @@ def test_workers_inherit_no_database_and_no_thread(folder):
 def test_a_worker_that_dies_is_replaced(folder):
     with with_two_workers(folder) as server:
         for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGRTMIN):
+            wait_until(lambda: len(workers_of(server)) == 2)
             before = workers_of(server)
             os.kill(before[0], number)
             wait_until(
