@@ -160,7 +160,9 @@ def test_a_service_that_hangs_does_not_hold_up_the_log_in(served, ports, monkeyp
         assert ended(get_modules, served)["login"] is True
         assert errors(served)[1:] == ["It is being made."] * 2
     assert settled(served) == ALL_PENDING | {"mail": "ok"}
-    assert errors(served)[1:] == [f"The service at {ports['dav']} said "] * 2
+    # Its connections end in one of two ways.
+    ends = [f"The service at {ports['dav']} {how}" for how in ("said ", "is down: ConnectionResetError.")]
+    assert set(errors(served)[1:]) <= set(ends)
 
 
 def test_a_service_that_says_no_is_pending_with_what_it_said(served, ports):
