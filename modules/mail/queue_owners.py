@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from peewee import Query, fn
 
-from mailapi import ApiUserDelegates, PreparedQuery, param
+from mailapi import PreparedQuery
 
 from ..directory.address_tables import AddressTable, address_table, each_address_table
 from .outbox import Outbox
@@ -16,9 +16,6 @@ from .queue_access import has_id_among
 MAILS = Outbox.select(Outbox.mail_id, Outbox.mail_submitter, Outbox.mail_envelopefrom)
 AMONG = has_id_among(Outbox.mail_id)
 MAILS_AMONG = {False: PreparedQuery(MAILS), True: PreparedQuery(MAILS.where(AMONG))}
-DELEGATED = PreparedQuery(
-    ApiUserDelegates.select(ApiUserDelegates.api_delegate).where(ApiUserDelegates.api_user == param("user"))
-)
 
 
 def possible_rows(table: AddressTable, senders: Query) -> Query:
@@ -96,10 +93,9 @@ def read_queued(call, among: list[int] | None = None) -> QueuedMails | None:
     if call.caller.admin:
         return None
     values = {} if among is None else {"ids": json.dumps(among)}
-    delegated = call.db.column(DELEGATED, user=call.user_name) if call.caller.delegate else []
     return QueuedMails(
         call.db.fetch(MAILS_AMONG[among is not None], values)[1],
         call.db.rows(ROWS[among is not None][call.generation.number], **values),
         address_table(call),
-        {call.user_name, *delegated},
+        {call.user_name, *call.caller.delegated_users},
     )
