@@ -18,7 +18,7 @@ from mailapi import (
 from .answers import addresses
 from .directory.address_tables import ADDRESS_TABLES, Addresses, Addresses8
 from .directory.lists import listing
-from .mail.address_access import is_visible, managed_row, refuse_other_address, require_managed
+from .mail.address_access import is_visible, managed_row, require_managed
 from .mail.address_checks import (
     DIRECTIONS,
     NO_DIRECTION,
@@ -186,7 +186,6 @@ class Address(Module):
         """
         if call.generation.number == 9:
             require_managed(call, call.body["address_order"], "No access.")
-            refuse_other_address(call, call.body["address_order"])
         call.db.execute(DELETE[call.generation.number], **values_of(call))
 
     @endpoint(

@@ -29,21 +29,15 @@ def is_visible(call, row: dict) -> bool:
 def require_managed(call, order: int, refusal: str):
     """Raise ApiError unless the caller may manage the address with the address_order `order`.
 
-    `refusal` is the error message. {permission} in it is replaced by "right" in schema version 8, and by "permission"
+    Raise it, too, if the request has an address_old_expression, and the address has another one: somebody else may have
+    given the order to another address since the client read it. `refusal` is the error message. {permission} in it is replaced by "right" in schema version 8, and by "permission"
     in version 9. The pattern stored with the address decides, not one in the request (docs/wire.md F07).
     """
     expression = call.db.value(EXPRESSION_WITH_ORDER[call.generation.number], order=order)
     if not call.caller.admin and (expression is None or not call.caller.may_manage(expression)):
         raise ApiError(call.in_generation(refusal), code="not_allowed")
-
-
-def refuse_other_address(call, order: int):
-    """Raise ApiError if the request has an address_old_expression, and it is not that of the address with this `order`.
-
-    Somebody else may have given the order to another address since the client read it.
-    """
     expected = call.body.get("address_old_expression")
-    if expected and call.db.value(EXPRESSION_WITH_ORDER[call.generation.number], order=order) != expected:
+    if expected and expression != expected:
         raise ApiError("Address not found.", code="not_found", field="address_old_expression")
 
 

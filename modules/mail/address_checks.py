@@ -2,7 +2,7 @@
 
 from mailapi import ApiError
 
-from .address_access import refuse_other_address, require_managed
+from .address_access import require_managed
 from .address_orders import ROW_WITH_ORDER
 from .router_tables import IN_ROUTERS, check_router
 
@@ -50,7 +50,6 @@ def check_update(call, old: int, new: int):
     `old` and `new` are its address_order before and after the change. No other address may have the order `new`.
     """
     require_managed(call, old, "No {permission} to update this to address")
-    refuse_other_address(call, old)
     if not call.body.get("address_router"):
         raise ApiError("No address router defined.", code="missing_field", field="address_router")
     check_router(call.body["address_router"], "not checked yet", IN_ROUTERS, ROUTE_MISSING, ROUTER)
