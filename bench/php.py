@@ -23,9 +23,8 @@ from bench.servers import FOLDER, SBIN, Server, Unavailable, free_port, running_
 from bench.traffic import Installation, p99, short
 
 REQUESTS = [BY_NAME[name] for name in BY_NAME if "GET" not in name and "mailbox" not in name]
-SESSIONS = [
-    letter * 26 for letter in "abcd"
-]  # one for each client, since PHP locks a session while it is used
+# One for each client, since PHP locks a session while it is used.
+SESSIONS = [letter * 26 for letter in "abcd"]
 FPM = """
 [global]
 error_log = {folder}/fpm.log

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import mailapi
 
-from ..http.event import Event
+from ..http.event import SUCCESSFUL, Event
 from ..openapi.schemas import schema_of
 from .call_help import describe_action, expected, list_actions, list_modules, suggestion
 from .package_files import installed_modules
@@ -66,10 +66,11 @@ def find_module(app: mailapi.Application, generation: mailapi.Generation, word: 
     except mailapi.ApiError as unknown:
         if unknown.http != 404:
             raise
-        paths = [path for path, module in app.modules.items() if generation.number in module.generations]
-        hint = suggestion(word.strip("/"), paths)
         if f"modules/{word.strip('/')}.py" in installed_modules().values():
             hint = f"modulelist in config.py lacks it, or it is not for generation {generation.number}. "
+        else:
+            paths = [path for path, module in app.modules.items() if generation.number in module.generations]
+            hint = suggestion(word.strip("/"), paths)
         raise mailapi.ApiError(f"{unknown.status} {hint}`mailapi call` lists the modules.") from None
 
 
@@ -101,7 +102,7 @@ def call_action(
         return 0
     answer = mailapi.shorten(answer, call.limit) if call.limit else answer
     print_answer(answer, args.table or sys.stdout.isatty() and not args.json)
-    return 0 if answer["status"] in ("ok", "warning") else 1
+    return 0 if answer["status"] in SUCCESSFUL else 1
 
 
 def make_call(

@@ -115,9 +115,8 @@ def read_header(reader) -> list[str]:
         header = [cell.strip() for cell in next(reader, [])]
     except csv.Error:
         header = []
-    if (
-        len(header) == 1 and ";" in header[0] and FIELDS.issuperset(header[0].split(";"))
-    ):  # as Excel writes CSV
+    # Excel writes CSV with semicolons in many languages.
+    if len(header) == 1 and ";" in header[0] and FIELDS.issuperset(header[0].split(";")):
         raise ApiError("Separate the fields by commas, not by semicolons.")
     if "user_name" not in header or not FIELDS.issuperset(header) or len(header) != len(set(header)):
         raise ApiError(HEADER)

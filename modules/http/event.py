@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from mailapi import Call, Endpoint, sha256
 
+SUCCESSFUL = ("ok", "warning")  # the values of `status` in answers of requests that were not refused
 # Fields that name the user whom an action is about.
 USER_FIELDS = ("user_name", "pop_user", "smtpd_user", "msa_user", "address_user", "api_user", "api_delegate")
 # Changes of the caller's own account that name no user.
@@ -41,7 +42,7 @@ class Event:
 
     @property
     def succeeded(self) -> bool:
-        return self.status in ("ok", "warning")
+        return self.status in SUCCESSFUL
 
     def describe(self, call: Call, chosen: Endpoint | None):
         """Set the attributes that say who called which action, and for which users and objects. Secrets are left out.

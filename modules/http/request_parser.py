@@ -74,9 +74,8 @@ class RequestParser(HTTPRequestParser):
         except ValueError:  # Python refuses integers of more than 4,300 digits
             raise ParsingError("Content-Length is invalid") from None
         if "TRANSFER_ENCODING" in self.headers or self.chunked and "CONTENT_LENGTH" in self.headers:
-            self.headers["CONNECTION"] = (
-                "close"  # a proxy may see another end of this body (RFC 9112 section 6.1)
-            )
+            # A proxy may see another end of this body (RFC 9112 section 6.1).
+            self.headers["CONNECTION"] = "close"
         if self.body_rcv is None:
             self.expect_continue = False  # waitress would wait for a body
             return

@@ -38,9 +38,8 @@ def user_prefix(user_name: str) -> str:
 def of_user(store: Store, user_name: str) -> list[str]:
     """Return the networks of a user, as KnownAddress.subject has them, the most recently used one first."""
     first = user_prefix(user_name)
-    return store.column(
-        NETWORKS_OF_USER, first=first, last=first + "g"
-    )  # hexadecimal digits follow the prefix
+    # Hexadecimal digits follow the prefix.
+    return store.column(NETWORKS_OF_USER, first=first, last=first + "g")
 
 
 def remember(store: Store, user_name: str, subject: str):
@@ -54,6 +53,7 @@ def remember(store: Store, user_name: str, subject: str):
     delete(store, store.column(EXPIRED_NETWORKS, before=now - NETWORK_LIFETIME))
 
 
-def delete(store: Store, subjects: list[str]):
+def delete(store: Store, subjects: list[str], query: PreparedQuery = DELETE_NETWORK):
+    """Delete the rows with these values of the column `subject` from known_address, or by another `query`."""
     if subjects:
-        store.execute_many(DELETE_NETWORK, [{"subject": subject} for subject in subjects])
+        store.execute_many(query, [{"subject": subject} for subject in subjects])

@@ -139,8 +139,12 @@ class Sessions:
             return None
         if next_code is None and (changed or created <= (ended or 0)):
             return None
-        names = self.store.read(FIND_LONG_NAME, user_hash=user_hash) if is_long else [(name.decode(),)]
-        return Session(names[0][0], signed, code, key, next_code) if names else None
+        if is_long:
+            rows = self.store.read(FIND_LONG_NAME, user_hash=user_hash)
+            if not rows:  # all sessions of the user have ended
+                return None
+            name = rows[0][0].encode()
+        return Session(name.decode(), signed, code, key, next_code)
 
     def check(self, session: Session, token: str, user: dict | None):
         """Raise LoginRefused unless the session belongs to `user`, and the user still has the same password.

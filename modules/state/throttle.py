@@ -18,7 +18,7 @@ from mailapi import CLOCK_SKEW, Model, PreparedQuery, Store, TooManyFailures, pa
 
 from ..http.addresses import network
 from . import known_networks
-from .known_networks import NETWORK_LIFETIME, KnownAddress, user_prefix
+from .known_networks import NETWORK_LIFETIME, ROWS_AT_ONCE, KnownAddress, user_prefix
 
 STATE_SCHEMA = """
 CREATE TABLE IF NOT EXISTS failure (subject TEXT PRIMARY KEY, failures INTEGER NOT NULL, last INTEGER NOT NULL);
@@ -32,7 +32,6 @@ FAILURE_LIFETIME = 3600  # seconds after which a failed log-in no longer counts
 LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds; known: where the user logged in before
 REMEMBERED_EVERY = 86400  # seconds; more frequent log-ins from a network are not written
 BUCKETS = 250_000  # counts of each kind, so that failures under ever new names cannot fill the disk
-ROWS_AT_ONCE = 100  # deleted in one transaction, so that nobody waits for it
 CLEANED_EVERY = 60  # seconds between deletions of counts that are too old
 
 
@@ -182,8 +181,7 @@ class LoginThrottle:
                     self.store.execute(COUNT_FIRST, subject=subject, now=now)
             if abs(now - self.cleaned_at) >= CLEANED_EVERY:
                 expired = self.store.column(EXPIRED_FAILURES, **times)
-                if expired:
-                    self.store.execute_many(DELETE_FAILURE, [{"subject": subject} for subject in expired])
+                known_networks.delete(self.store, expired, DELETE_FAILURE)
                 self.cleaned_at = self.cleaned_at if len(expired) == ROWS_AT_ONCE else now
 
     @repeated

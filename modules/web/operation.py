@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from mailapi import ApiError, Application
 
+from ..http.event import SUCCESSFUL
 from .templates import link, text_of
 from .visitor import Visitor
 
@@ -105,7 +106,7 @@ def log_in_findings(visitor: Visitor) -> list[tuple]:
     failed = sum(
         row["audit_times"]
         for row in entries
-        if row["audit_via"] in ("password", "basic") and row["audit_status"] not in ("ok", "warning")
+        if row["audit_via"] in ("password", "basic") and row["audit_status"] not in SUCCESSFUL
     )
     return [("log_ins_failed", failed, link("activity", audit_via="password"))] if failed else []
 
