@@ -48,7 +48,7 @@ def template(name: str) -> Template:
     return Template('% m = include("macros")\n' * is_page + source)
 
 
-def link(page: str, **query) -> str:
+def link(page: str, /, **query) -> str:
     """Return the URL of a page of the panel with a query, such as "person?user_name=bob"."""
     return page + ("?" + urllib.parse.urlencode(query, errors="replace") if query else "")
 

@@ -152,6 +152,13 @@ def test_hostile_addresses_of_pages(tmp_path):
             check_harmless(root.browser.get("/panel/" + quoted(text), status=404).text)
 
 
+@pytest.mark.parametrize("name", ["page", "name", "visitor", "query", "self"])
+def test_queries_with_the_names_of_python_parameters(tmp_path, name):
+    root = Panel(panel_site(tmp_path))
+    for page in ("log-in", "people", "account", "nowhere"):
+        check_harmless(root.get(f"{page}?{name}=x", 404 if page == "nowhere" else 200).text)
+
+
 def test_hostile_cookies(tmp_path):
     root = Panel(panel_site(tmp_path))
     session = f"PHPSESSID={root.browser.cookies['PHPSESSID']}"
