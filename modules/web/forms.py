@@ -19,7 +19,8 @@ CONTENT_TYPE = re.compile(rb"(?i)\r\ncontent-type: *([\w.+-]{1,80}/[\w.+-]{1,80}
 def read_form(handler: RequestHandler, trusted: bool) -> Fields:
     """Read the submitted form. ApiError if it is too large or incomplete, or has too many fields.
 
-    The limit is SMALL_BODY bytes. `trusted` (the user is logged in) raises the limit of forms with files.
+    The limit is SMALL_BODY bytes. `trusted` (the user is logged in) raises the limit of forms with files; for others,
+    only the fields in their first SMALL_BODY bytes are read.
     """
     environ, app = handler.environ, handler.app
     length, found = body_length(environ), BOUNDARY.match(environ.get("CONTENT_TYPE", ""))
@@ -27,11 +28,18 @@ def read_form(handler: RequestHandler, trusted: bool) -> Fields:
     most = body_limit("max_message", app.config) if trusted and found else SMALL_BODY
     if most > SMALL_BODY and (length is None or length > SMALL_BODY):
         handler.reserved = app.large_bodies.take(6 * (length or most))
-    raw = raw_body(environ, length, most)
-    if found:
-        return multipart(raw, found[1].encode())
+    if found and length and length > most == SMALL_BODY:
+        raw = raw_body(environ, most, most)
+        del environ["mailapi.body_read"]  # so that the rest is read after the response was sent
+        environ["CONTENT_LENGTH"] = str(length - most)
+    else:
+        raw = raw_body(environ, length, most)
+    return multipart(raw, found[1].encode()) if found else urlencoded(raw.decode("ascii", "replace"))
+
+
+def urlencoded(text: str) -> Fields:
+    """Parse fields such as "user_name=bob&change=check". ApiError if there are more than MOST_FIELDS."""
     try:
-        text = raw.decode("ascii", "replace")
         return Fields(urllib.parse.parse_qsl(text, True, errors="replace", max_num_fields=MOST_FIELDS))
     except ValueError:
         raise ApiError("Too many fields in the query.", http=400) from None

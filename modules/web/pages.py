@@ -1,7 +1,7 @@
 """Responses to requests to the panel: find the page for a URL, check who may see it, and run submitted forms."""
 
 import re
-from functools import partial
+import urllib.parse
 
 import bottle
 from peewee import PeeweeException
@@ -10,14 +10,15 @@ from mailapi import ApiError, LoginRefused, RequestHandler, log_exception, refus
 
 from ..http.log_out import log_out as end_session
 from . import responses
-from .forms import read_form
+from .forms import read_form, urlencoded
 from .operation import DANGEROUS_ROWS
 from .site import FORMS, PAGES, Form, Page
 from .templates import link
 from .texts import LANGUAGES
-from .visitor import PageRefused, Visitor, log_in
+from .visitor import Fields, PageRefused, Visitor, log_in
 
 NOT_THERE = ("mail not found", "part not found")
+NOT_SENT_BACK = ("token", "by", "user_authdata", "again")  # fields with passwords, or for one request only
 NEXT = re.compile(r"[a-z-]{0,30}(?:\?[\w%&=.+*~-]{0,2000})?", re.ASCII)  # a page of the panel with its query
 
 
@@ -57,7 +58,7 @@ def failure(visitor: Visitor, problem: ApiError) -> bottle.HTTPResponse:
 def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
     """Return the page at `path`; for a POST, run its form and redirect. ApiError if the request is refused.
 
-    Users who are not logged in are redirected to the log-in page.
+    Users who are not logged in get the log-in page.
     """
     method = visitor.environ["REQUEST_METHOD"]
     if method not in ("GET", "HEAD", "POST"):
@@ -73,7 +74,11 @@ def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
     try:
         visitor.identify()
     except LoginRefused:
-        return responses.redirect(visitor, log_in_address(visitor, path))
+        if response := without_session(visitor, path, method):
+            return response
+    else:
+        if method == "POST":
+            visitor.form = read_form(visitor.handler, trusted=True)
     if path == "log-out" and method == "POST":
         return log_out(visitor)
     if not (chosen := PAGES.get(path)) or not chosen.exists(visitor):
@@ -83,28 +88,34 @@ def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
     return submit(visitor, path, chosen) if method == "POST" else show(visitor, path, chosen)
 
 
-def show(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
+def show(visitor: Visitor, path: str, chosen: Page, http: int = 200) -> bottle.HTTPResponse:
     """Return the response that shows the page `chosen` to the user. `path` is its URL below panel/."""
     values = chosen.view(visitor)
     if isinstance(values, bottle.HTTPResponse):
         return values
-    return responses.page(visitor, chosen.template or path, current=chosen.section or path, **values)
+    return responses.page(visitor, chosen.template or path, http, current=chosen.section or path, **values)
 
 
 def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
     """Run the submitted form of the page `chosen`, and redirect to the next page.
 
-    If the form is refused, show the page again with the reason and the user's input, except passwords.
+    If the form is refused, show the page again with the reason and the user's input, except passwords. Do the same
+    without running the form if it is of an earlier session, or comes with a log-in (see `log_in_for_form`).
     """
-    visitor.form = read_form(visitor.handler, trusted=True)
+    with_log_in = visitor.form.has("password")
+    if with_log_in:
+        visitor.form = urlencoded(visitor.form.exactly("typed"))
     visitor.form_name = visitor.form("form")
     form = FORMS.get(visitor.form_name)
-    if not visitor.has_token() or not form or form.page != path:
-        raise ApiError(visitor.t.form_is_old, http=403, audit="The form is of another session.")
+    if not form or form.page != path:
+        raise ApiError(visitor.t.form_is_old, http=403)
+    if with_log_in or not visitor.has_token():
+        visitor.problem = visitor.t.form_is_old
+        return show(visitor, path, chosen, 200 if with_log_in else 403)
     try:
         outcome = form.run(visitor)
     except LoginRefused:
-        return responses.redirect(visitor, log_in_address(visitor, path))
+        return log_in_for_form(visitor)
     except ApiError as error:
         if error.http == 500:
             raise
@@ -144,27 +155,60 @@ def log_in_page(visitor: Visitor, method: str) -> bottle.HTTPResponse:
     """
     wanted = visitor.query("next")
     target = wanted if NEXT.fullmatch(wanted) and wanted else "./"
-    shown = partial(responses.page, visitor, "log-in", current=None, target=target)
     if method != "POST":
-        return shown(from_other_site=visitor.app.cookies.is_cross_site(visitor.environ))
+        crosses = visitor.app.cookies.is_cross_site(visitor.environ)
+        return responses.page(visitor, "log-in", current=None, from_other_site=crosses, target=target)
     visitor.form = read_form(visitor.handler, trusted=False)
+    return refused_log_in(visitor) or responses.redirect(visitor, target)
+
+
+def without_session(visitor: Visitor, path: str, method: str) -> bottle.HTTPResponse | None:
+    """Return the response to a request without a valid session: the log-in page, or a redirect to it.
+
+    Return None if the submitted form has a right password, which begins a session.
+    """
+    if method != "POST":
+        return responses.redirect(visitor, log_in_address(visitor, path))
+    if path == "log-out":
+        return responses.redirect(visitor, "log-in", "logged_out")
+    visitor.form = read_form(visitor.handler, trusted=False)
+    return refused_log_in(visitor) if visitor.form.has("password") else log_in_for_form(visitor)
+
+
+def log_in_for_form(visitor: Visitor) -> bottle.HTTPResponse:
+    """Return the log-in page in answer to a form whose session has ended.
+
+    The hidden field `typed` of that page has the form's fields, to show them again after the log-in. Passwords and
+    files are left out.
+    """
+    typed = [
+        (name, value)
+        for name, value in visitor.form.pairs
+        if name not in NOT_SENT_BACK and (name != "file" or "password" not in value)
+    ]
+    visitor.form = Fields([("typed", urllib.parse.urlencode(typed, errors="replace"))])
+    return responses.page(visitor, "log-in", current=None, from_other_site=False)
+
+
+def refused_log_in(visitor: Visitor) -> bottle.HTTPResponse | None:
+    """Log the user in by the submitted form. If that is refused, return the log-in page with the reason, else None."""
     try:
         log_in(visitor)
     except ApiError as error:
         if error.http >= 500:
             raise
-        visitor.handler.refused = error.bare()  # for the audit
+        handler = visitor.handler
+        handler.refused = error.bare()  # for the audit
         visitor.problem = visitor.t.sentence(error.status)
         if error.retry_after:
-            visitor.handler.headers.append(("Retry-After", str(error.retry_after)))
-        visitor.handler.headers[:] = [pair for pair in visitor.handler.headers if pair[0] != "Set-Cookie"]
-        return shown(http=error.http, from_other_site=False)
-    return responses.redirect(visitor, target)
+            handler.headers.append(("Retry-After", str(error.retry_after)))
+        handler.headers[:] = [pair for pair in handler.headers if pair[0] != "Set-Cookie"]
+        return responses.page(visitor, "log-in", error.http, current=None, from_other_site=False)
+    return None
 
 
 def log_out(visitor: Visitor) -> bottle.HTTPResponse:
     """End the session, and redirect to the log-in page."""
-    visitor.form = read_form(visitor.handler, trusted=False)
     if not visitor.has_token():
         raise ApiError(visitor.t.form_is_old, http=403)
     visitor.handler.chosen = None

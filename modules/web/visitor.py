@@ -44,6 +44,9 @@ class Fields:
         """Return the first value of a field without stripping it, for passwords; "" if the field is missing."""
         return next((value for field, value in self.pairs if field == name), "")
 
+    def has(self, name: str) -> bool:
+        return any(field == name for field, _ in self.pairs)
+
     def all(self, name: str) -> list[str]:
         """Return all values of a field, such as those of several check boxes of this name."""
         return [value for field, value in self.pairs if field == name]
@@ -208,5 +211,7 @@ def log_in(visitor: Visitor):
     refuse_forbidden_text({"auth": {"user_name": name, "password": password}})
     if not name:
         raise LoginRefused("Username is not set!")
+    # Of an ended session; the audit must not take its user for the one who logs in.
+    visitor.call.user_name, visitor.call.session, visitor.handler.chosen = None, "", None
     visitor.handler.check_password(visitor.call, name, password)
     visitor.app.perform(visitor.call, visitor.app.mounts["panel"], None)

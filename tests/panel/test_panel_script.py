@@ -92,6 +92,24 @@ def test_a_question_about_an_account_has_its_choice(person, site):
     person.check_quiet()
 
 
+def test_when_the_session_has_ended_a_mail_comes_back_after_the_log_in(person, site):
+    person.log_in("ann")
+    person.get("write")
+    site("users/?set_password", user_name="ann", user_authdata="new")
+    person.find("#send-mail-text")[0].send_keys("Größe\n\n% <b>")
+    person.find("#send-mail-to")[0].send_keys("far@example.org")
+    person.find("form[data-progress] .buttons button")[0].click()
+    person.shows("Your session has ended.")
+    assert violations(person.driver) == {}
+    person.find("#user")[0].send_keys("ann")
+    person.search("#password", "new")
+    person.shows("nothing was changed. Send it again.", "[role=alert]")
+    assert person.find("#send-mail-text")[0].get_attribute("value") == "Größe\n\n% <b>"
+    person.press("form[data-progress] .buttons button")
+    person.shows("The mail was queued for delivery.")
+    person.check_quiet()
+
+
 @pytest.mark.parametrize("change, title", [("bounce", "Return to sender"), ("retry", "Try again now")])
 def test_mails_of_the_queue_are_changed_after_a_question(person, site, change, title):
     person.log_in("root")
