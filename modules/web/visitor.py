@@ -188,7 +188,7 @@ class Visitor:
         if not (chosen.read_only or call.unchanged):
             self.report(module, chosen, call, status, 200)
         if status == "warning":
-            self.warning = added.get("warning", "")
+            self.warning = self.t.sentence(added.get("warning", ""))
         return added
 
     def report(self, module: Module, chosen: Endpoint, call: Call, status: str, http: int):
