@@ -29,6 +29,20 @@ def test_the_overview_says_what_needs_attention(tmp_path):
     dele.lacks("service", "log-ins")
 
 
+def test_failed_log_ins_are_found_among_many_others(tmp_path):
+    site = panel_site(tmp_path)
+    site("users/?get", user="ann", password="wrong")
+    site.state(
+        "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1500)"
+        " INSERT INTO audit (audit_time, audit_user, audit_address, audit_via, audit_session, audit_module,"
+        " audit_action, audit_target, audit_status, audit_http)"
+        " SELECT ?, 'user' || n, '192.0.2.1', 'password', '', 'users', 'get', '', 'ok', 200 FROM number",
+        int(time.time()),
+    )
+    root = Panel(site)
+    root.shows("Failed log-ins since yesterday: 1")
+
+
 def test_the_overview_has_what_the_check_finds(site):
     module, target = ("smtpd", "smtpd_router") if site.generation == 9 else ("msa", "msa_outrouter")
     site.sql(f"INSERT INTO {module} ({module}_user, {target}) VALUES ('ann', 'nonsense')")
