@@ -4,7 +4,11 @@ import bottle
 
 from mailapi import ApiError, Module, RequestHandler
 
-from .web.console_files import page_file
+from .web.page_headers import HEADERS, of_page
+from .web.templates import read_file
+
+TYPES = {"console.html": "text/html", "console.js": "text/javascript", "console.css": "text/css"}
+SAFE = of_page("script-src 'self'", "style-src 'self'", "connect-src 'self'", "form-action 'none'")
 
 
 class Console(Module):
@@ -19,4 +23,8 @@ class Console(Module):
             raise ApiError("Use GET.", http=405)
         if not path and not handler.environ["PATH_INFO"].endswith("/"):
             return bottle.HTTPResponse(b"", 303, [("Location", "console/")])
-        return page_file(path or "console.html")
+        name = path or "console.html"
+        if name not in TYPES:
+            raise ApiError("There is no such page.", http=404)
+        headers = [("Content-Type", f"{TYPES[name]}; charset=UTF-8"), ("Cache-Control", "no-cache")]
+        return bottle.HTTPResponse(read_file(f"console/{name}"), 200, HEADERS + SAFE + headers)

@@ -182,4 +182,4 @@ def test_the_console_loads_nothing_of_the_panel():
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "['console_files', 'page_headers', 'templates']\n"
+    assert done.stdout == "['page_headers', 'templates']\n"
