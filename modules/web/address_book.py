@@ -2,7 +2,7 @@
 
 from mailapi import ApiError, covers
 
-from .people import in_routers
+from ..mail.router_tables import IN_ROUTERS
 from .templates import link
 from .visitor import PageRefused, Visitor
 
@@ -80,6 +80,11 @@ def address_form(visitor: Visitor) -> dict:
         "routers": in_routers(visitor),
         "suggested": "store" if visitor.query("address_route") else "",
     }
+
+
+def in_routers(visitor: Visitor) -> tuple[str, ...]:
+    """Return the routers that an address can have; () in database generation 8, whose addresses have none."""
+    return IN_ROUTERS if visitor.generation.number == 9 else ()
 
 
 def address(visitor: Visitor) -> dict:

@@ -2,7 +2,7 @@
 
 from mailapi import ApiError
 
-from ..mail.router_tables import IN_ROUTERS, OUT_ROUTERS
+from ..mail.router_tables import OUT_ROUTERS
 from .responses import secret_to_show
 from .templates import link
 from .visitor import PageRefused, Visitor
@@ -36,15 +36,11 @@ def may_add(visitor: Visitor) -> bool:
 def person_add(visitor: Visitor) -> dict:
     if not may_add(visitor):
         raise PageRefused(visitor)
-    options = {
-        "address": visitor.has("addresses", "add"),
-        "sending": visitor.has(sending_module(visitor), "add"),
-        "pop": visitor.has("pop", "add"),
-    }
+    modules = {"address": "addresses", "sending": sending_module(visitor), "pop": "pop"}
     return {
         "permissions": permission_names(visitor, []),
         "suggested": visitor.query("user_name"),
-        "options": [option for option, exists in options.items() if exists],
+        "options": [option for option, module in modules.items() if visitor.has(module, "add")],
     }
 
 
@@ -128,6 +124,18 @@ def user_row(visitor: Visitor, name: str) -> dict:
     return rows[0] | {"permissions": list(granted), "login": rows[0]["user_login"]}
 
 
+def changed_permissions(visitor: Visitor) -> dict:
+    """Return the fields for the action users/?update_permissions: {"user_name": "bob", "user_permissions": […]}.
+
+    They change only what the visitor has ticked or unticked, not what others have changed since the page was shown.
+    """
+    name, shown = visitor.form("user_name"), visitor.form.all("shown_permission")
+    ticked = visitor.form.all("user_permissions")
+    kept = [each for each in user_row(visitor, name)["permissions"] if each in ticked or each not in shown]
+    new = [each for each in ticked if each not in shown and each not in kept]
+    return {"user_name": name, "user_permissions": kept + new}
+
+
 def person_delete(visitor: Visitor) -> dict:
     user = user_row(visitor, visitor.query("user_name"))
     if not visitor.may("users", "delete", user_name=user["user_name"]):
@@ -139,18 +147,17 @@ def person(visitor: Visitor) -> dict:
     """Return the template's values for a person's page: {"user": {…}, "may": {"password": True, …}, …}."""
     user = user_row(visitor, visitor.query("user_name"))
     name = user["user_name"]
-    may_suspend = name != visitor.name and visitor.may("users", "suspend", user_name=name)
-    of_user = {
+    may = {
         "password": visitor.may("users", "set_password", user_name=name),
         "alias": visitor.may("users", "update_alias", user_name=name),
         "permissions": visitor.may("users", "update_permissions", user_name=name),
-        "suspend": may_suspend,
+        "suspend": name != visitor.name and visitor.may("users", "suspend", user_name=name),
         "delete": visitor.may("users", "delete", user_name=name),
         "address": visitor.has("addresses", "add"),
     }
     return {
         "user": user,
-        "may": of_user,
+        "may": may,
         "permissions": permission_names(visitor, user["permissions"]),
         "addresses": stored_addresses(visitor, name),
         "sending": sending(visitor, name),
@@ -184,11 +191,10 @@ def sending(visitor: Visitor, name: str) -> dict | None:
     owner = {f"{module}_user": name}
     if not visitor.may(module, "get", **owner):
         return None
-    may_change = visitor.may(module, "delete", **owner)
     row = next(iter(visitor.run(module, "get", owner)[module]), None)
     return {
         "row": row,
-        "may": may_change,
+        "may": visitor.may(module, "delete", **owner),
         "routers": OUT_ROUTERS,
         "in_routers": IN_ROUTERS_8 if module == "msa" else (),
     }
@@ -240,7 +246,3 @@ def activity_of(visitor: Visitor, name: str) -> list[dict] | None:
     if not visitor.may("audit", "get"):
         return None
     return visitor.run("audit", "get", {"audit_user": name})["audit"][:MOST_ENTRIES]
-
-
-def in_routers(visitor: Visitor) -> tuple[str, ...]:
-    return IN_ROUTERS if visitor.generation.number == 9 else ()

@@ -15,10 +15,10 @@ from . import (
     mail,
     operation,
     people,
-    permission_form,
     service_accounts,
 )
 from .people import sending_module
+from .responses import redirect
 from .templates import link
 from .visitor import Visitor
 
@@ -54,8 +54,6 @@ def start(visitor: Visitor) -> dict | bottle.HTTPResponse:
 
     For users who manage nobody, return a redirect to their mail or account.
     """
-    from .responses import redirect
-
     if visitor.manages:
         return operation.overview(visitor)
     return redirect(visitor, "mail" if visitor.has("mailbox") else "account")
@@ -172,7 +170,7 @@ FORMS = {
         ("users", "update_permissions"),
         "saved",
         blame="user_permissions",
-        fields=permission_form.changed_permissions,
+        fields=people.changed_permissions,
     ),
     "add-sending": Form("person", ("sending", "add"), "saved", None, "smtpd_route"),
     "set-sending": Form("person", ("sending", "update"), "saved", None, "smtpd_route"),
@@ -201,7 +199,6 @@ FORMS = {
     "move-address": Form("addresses", ("addresses", "switch"), other=address_book.move_address),
     "reorder-addresses": Form("addresses", ("addresses", "reorder"), other=address_book.reorder_addresses),
     "change-queue": Form("queue-change", other=operation.change_queue),
-    "retry-mail": Form("queue", ("queue", "retry"), "queue_retry"),
     "provision": Form(
         "service-account",
         ("accounts", "provision"),
