@@ -46,12 +46,16 @@ def urlencoded(text: str) -> Fields:
 
 
 def multipart(raw: bytes, boundary: bytes) -> Fields:
-    """Parse a multipart/form-data body. ApiError if its texts (all but the files) exceed MOST_TEXT bytes.
+    """Parse a multipart/form-data body. ApiError if it has more than MOST_FIELDS fields or MOST_TEXT bytes of texts.
 
-    File inputs in which no file was chosen are left out.
+    Texts are all fields but the files. File inputs in which no file was chosen are left out, and so is a field that
+    is not followed by the boundary.
     """
     pairs, files, texts = [], [], 0
-    for part in (b"\r\n" + raw).split(b"\r\n--" + boundary, MOST_FIELDS)[1:-1]:
+    _, *parts = (b"\r\n" + raw).split(b"\r\n--" + boundary, MOST_FIELDS + 2)
+    if len(parts) > MOST_FIELDS + 1:
+        raise ApiError("Too many fields in the query.", http=400)
+    for part in parts[:-1]:
         head, _, content = part.partition(b"\r\n\r\n")
         if not (found := NAME.search(head)):
             continue

@@ -28,6 +28,16 @@ def test_texts_of_a_form_with_files_have_a_limit_together(site):
     ann.browser.post("/panel/write", fields, upload_files=[("attachments", "a", b"a")], status=413)
 
 
+@pytest.mark.parametrize("count, status", [(2000, 200), (2001, 400)])
+def test_a_form_with_files_has_so_many_fields(site, count, status):
+    ann = Panel(site, "ann")
+    ann.get("write")
+    fields = [pair for pair in ann.form("send-mail").submit_fields() if pair[0] != "attachments"]
+    fields += [("x", "")] * (count - len(fields) - 1)
+    file = [("attachments", "a", b"a")]
+    ann.browser.post("/panel/write", fields, upload_files=file, status=status)
+
+
 def test_a_long_mail_is_shown_in_part(site):
     mail_id = add_mail(site, message="Subject: long\n\n" + ("&" * 998 + "\n") * 2000)
     ann = Panel(site, "ann")
