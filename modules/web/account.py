@@ -10,7 +10,8 @@ from .responses import secret_to_show
 from .templates import link
 from .visitor import Visitor
 
-CHANGES = {  # of an account: the module and the action, or only the module → the key of the text
+# Module and action of an audit record, or only its module → the key of the text (in languages/) that describes it.
+CHANGES = {
     "accounts": "accounts",
     "addresses": "addresses",
     "delegates": "delegations",
@@ -30,7 +31,7 @@ CHANGES = {  # of an account: the module and the action, or only the module → 
     "users update_alias": "alias",
     "users update_permissions": "permissions",
 }
-VERBS = {
+VERBS = {  # a word in the action's name, such as "device_add" → the key of the text after it: "Devices: Add"
     "activate": "activate",
     "add": "add",
     "deactivate": "deactivate",

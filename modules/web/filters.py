@@ -11,7 +11,7 @@ AWAY = "away"  # the name of the script that the form writes
 SCRIPT = 'require ["vacation"];\n# The panel writes this script. Its form replaces all of it.\nvacation :days 7 :subject {} {};\n'
 WRITTEN = re.compile(r'vacation :days 7 :subject "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)";\s*\Z', re.DOTALL)
 
-EXAMPLE = ' require "fileinto"; if address "from" "bob@example.org" { fileinto "Bob"; }'  # after script_hint
+EXAMPLE = ' require "fileinto"; if address "from" "bob@example.org" { fileinto "Bob"; }'  # after the text script_hint
 
 
 def has_filters(visitor: Visitor) -> bool:

@@ -14,7 +14,7 @@ from .visitor import Visitor
 
 ON_PAGE = 50  # mails
 MOST_WRITERS = 4  # of a thread that the list names
-KEY = ("mail_id", "mail_sourcedb")
+KEY = ("mail_id", "mail_sourcedb")  # the fields that identify a mail
 LONGEST_TEXT = 1_000_000  # characters of a mail that its page shows
 LONGEST_QUOTE = 100_000  # characters of a mail that an answer quotes
 

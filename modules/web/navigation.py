@@ -3,7 +3,7 @@
 from .visitor import Visitor
 
 # Page, the action that it needs, and whether it is only for those who manage others.
-ENTRIES = (
+MENU = (
     ("overview", None, True),
     ("people", ("users", "get"), True),
     ("addresses", ("addresses", "get"), False),
@@ -25,7 +25,7 @@ def navigation(visitor: Visitor) -> list[tuple[str, str, str]]:
         return []
     return [
         ("./" if key == "overview" else key, key, getattr(visitor.t, key))
-        for key, needs, for_managers in ENTRIES
+        for key, needs, for_managers in MENU
         if (visitor.manages or not for_managers)
         and (needs is None or visitor.has(*needs) and may_see(visitor, needs))
     ]

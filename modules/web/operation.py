@@ -10,8 +10,7 @@ from ..http.event import SUCCESSFUL
 from .templates import link, text_of
 from .visitor import Visitor
 
-ON_PAGE = 50  # mails of the queue
-ENTRIES = 100  # of the audit
+ON_PAGE, MOST_RECORDS = 50, 100  # mails of the queue; records of the audit
 DAY = 86400  # seconds
 FILTERS = ("mail_state", "mail_submitter", "mail_envelopefrom", "mail_envelopeto", "mail_remote")
 STATES = ("waiting", "deferred", "failed")
@@ -169,11 +168,11 @@ def activity(visitor: Visitor) -> dict:
         fields["until"] = end + DAY - 1
     entries = visitor.run("audit", "get", fields)["audit"]
     return {
-        "entries": entries[:ENTRIES],
+        "entries": entries[:MOST_RECORDS],
         "filters": filters | days,
         "is_filtered": any(filters.values()) or any(days.values()),
         "names": AUDIT_FILTERS,
-        "more": visitor.next_page(entries, ENTRIES, "audit_id", "before"),
+        "more": visitor.next_page(entries, MOST_RECORDS, "audit_id", "before"),
         "is_first": not visitor.query("before"),
     }
 

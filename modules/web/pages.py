@@ -17,7 +17,7 @@ from .templates import link
 from .texts import LANGUAGES
 from .visitor import Fields, PageRefused, Visitor, log_in
 
-NOT_THERE = ("mail not found", "part not found")
+NOT_THERE = ("mail not found", "part not found")  # refusals for which the page has HTTP 404
 NOT_SENT_BACK = ("token", "by", "user_authdata", "again")  # fields with passwords, or for one request only
 NEXT = re.compile(r"[a-z-]{0,30}(?:\?[\w%&=.+*~-]{0,2000})?", re.ASCII)  # a page of the panel with its query
 

@@ -67,6 +67,7 @@ class Visitor:
     """The user of the panel during one request, with session and submitted fields.
 
     `query` has the fields of the URL, `form` those of the form. `problem` says why the form was refused, or is "".
+    `blamed` names the field at fault.
     """
 
     def __init__(self, handler: RequestHandler, path: str):
