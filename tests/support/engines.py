@@ -103,6 +103,11 @@ class ReusedDatabase:
         by_name = {name.partition(".")[2]: checksum for name, checksum in checksums}
         return {name: (by_name[name], number) for name, number in numbers}
 
+    def rows(self) -> dict[str, tuple]:
+        """Return all rows of the master database by table."""
+        names = [table.name for table in self.tables]
+        return dict(zip(names, self.ask([f'SELECT * FROM "{name}"' for name in names])))
+
     def ask(self, statements: list[str]) -> list[tuple]:
         """Execute statements in one exchange with the server; return the rows of each."""
         cursor = self.connection.cursor()
@@ -230,7 +235,7 @@ class OnMariaDB:
 
     def save(self):
         """Return all rows, for `restore`."""
-        return {table.name: self.sql(f'SELECT * FROM "{table.name}"') for table in self.kept.tables}
+        return {name: list(rows) for name, rows in self.kept.rows().items()}
 
     def restore(self, saved):
         """Store the rows that `save` returned, and delete all others of these tables. The state stays."""
@@ -239,8 +244,4 @@ class OnMariaDB:
 
     def dump(self) -> list[str]:
         """Return every row as text."""
-        return [
-            f"{table.name} {row}"
-            for table in self.kept.tables
-            for row in self.sql(f'SELECT * FROM "{table.name}"')
-        ]
+        return [f"{name} {row}" for name, rows in self.kept.rows().items() for row in rows]
