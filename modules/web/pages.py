@@ -76,9 +76,6 @@ def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
     except LoginRefused:
         if response := without_session(visitor, path, method):
             return response
-    else:
-        if method == "POST":
-            visitor.form = read_form(visitor.handler, trusted=True)
     if path == "log-out" and method == "POST":
         return log_out(visitor)
     if not (chosen := PAGES.get(path)) or not chosen.exists(visitor):
@@ -102,6 +99,8 @@ def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
     If the form is refused, show the page again with the reason and the user's input, except passwords. Do the same
     without running the form if it is of an earlier session, or comes with a log-in (see `log_in_for_form`).
     """
+    if not visitor.form.pairs:  # else read for the log-in
+        visitor.form = read_form(visitor.handler, trusted=True)
     with_log_in = visitor.form.has("password")
     if with_log_in:
         visitor.form = urlencoded(visitor.form.exactly("typed"))
@@ -209,6 +208,7 @@ def refused_log_in(visitor: Visitor) -> bottle.HTTPResponse | None:
 
 def log_out(visitor: Visitor) -> bottle.HTTPResponse:
     """End the session, and redirect to the log-in page."""
+    visitor.form = read_form(visitor.handler, trusted=False)
     if not visitor.has_token():
         raise ApiError(visitor.t.form_is_old, http=403)
     visitor.handler.chosen = None
