@@ -32,14 +32,15 @@ from .session_rows import (
     ADD_CHANGE,
     ADD_KEY,
     ADD_LONG_NAME,
+    DELETE_EXPIRED,
     DELETE_LONG_NAME,
     END_LATER,
     END_UNTIL,
-    EXPIRED,
     FIND,
     FIND_LONG_NAME,
     FORGET_CHANGES,
     LAST_KEPT_CHANGE,
+    LATEST,
 )
 
 MOST_CHANGES = 1000  # rows that a user has in session_change; beyond that, the user's oldest sessions end
@@ -229,12 +230,20 @@ class Sessions:
         return rows and rows[0][1] or 0
 
     def delete_expired(self):
-        """Delete the stored records of sessions that expired some time ago, at most once a minute."""
+        """Delete the stored records of sessions that expired some time ago, at most once a minute.
+
+        A clock that jumps ahead deletes no record of a session that is valid again when the clock is set back.
+        """
         now = milliseconds()
-        if abs(now - self.cleaned_at) >= CLEANED_EVERY:
-            for query in EXPIRED:
-                self.store.execute(query, before=now - self.lifetime - KEPT_LONGER)
-            self.cleaned_at = now
+        if abs(now - self.cleaned_at) < CLEANED_EVERY:
+            return
+        # Ages count from the latest record that is older than a session can be. After a jump, this is one from before
+        # the jump, until all sessions from before it have expired by any clock.
+        latest = max(time or 0 for time in self.store.fetch(LATEST, {"until": now - self.lifetime})[1][0])
+        before = min(latest, now - KEPT_LONGER) - self.lifetime - SKEW
+        for query in DELETE_EXPIRED:
+            self.store.execute(query, before=before)
+        self.cleaned_at = now
 
 
 def milliseconds() -> int:
