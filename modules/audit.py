@@ -48,7 +48,6 @@ from .state.audit_rows import (
 
 log = logging.getLogger("mailapi.audit")
 
-
 MOST_REMEMBERED = 10_000  # log-ins
 # Characters of a text as JSON in the log. Somebody who fails to log in chooses some of these texts.
 LONGEST = {
@@ -244,13 +243,9 @@ def size(row: dict) -> int:
 
 
 def log_row(row: dict):
-    """Write an audit row to the log, as one line."""
+    """Write an audit row to the log, as one line such as `time=1700000000 user="bob" action="add"`."""
     if log.isEnabledFor(logging.INFO):  # encoding a row takes longer than storing it
         fields = {key.removeprefix("audit_"): value for key, value in row.items()}
-        line = {"msg": "audit"} | {key: value for key, value in fields.items() if key != "time"}
-        log.info("%s", logfmt(row), extra={"logfmt": line})  # the log file has the time of each line already
-
-
-def logfmt(row: dict) -> str:
-    """Return an audit row as text: `user="bob" action="add"`. Values are encoded as JSON; keys lose "audit_"."""
-    return " ".join(f"{key.removeprefix('audit_')}={json.dumps(value)}" for key, value in row.items())
+        text = " ".join(f"{key}={json.dumps(value)}" for key, value in fields.items())
+        del fields["time"]  # the log file has the time of each line already
+        log.info("%s", text, extra={"logfmt": {"msg": "audit"} | fields})

@@ -26,7 +26,7 @@ from .session_ids import (
     decoded,
     encoded,
     hash_of,
-    next_code,
+    next_code_of,
 )
 from .session_rows import (
     ADD_CHANGE,
@@ -63,7 +63,7 @@ class Session:
         if hmac.compare_digest(code_of(self.key, self.signed, authdata), self.code):
             return True
         return self.next_code is not None and hmac.compare_digest(
-            next_code(self.key, authdata), self.next_code
+            next_code_of(self.key, authdata), self.next_code
         )
 
 
@@ -88,10 +88,8 @@ class Sessions:
             self.end(replaced)
         if not (rows := self.store.read(FIND, user_hash=user_hash, session_hash="")):
             self.make_key()
-            rows = self.store.read(
-                FIND, user_hash=user_hash, session_hash=""
-            )  # the user's sessions may have ended
-        key, ended, *_ = rows[0]
+            rows = self.store.read(FIND, user_hash=user_hash, session_hash="")
+        key, ended = rows[0][:2]
         now, version = milliseconds(), WITH_NAME
         created = max(now, (ended or 0) + 1)
         ended_by_wrong_clock = created > now + SKEW  # it was ahead
@@ -171,7 +169,7 @@ class Sessions:
 
     def keep(self, token: str, session: Session, authdata: str | bytes):
         """Record that a session is valid as long as its user has the stored password `authdata`. `token`: its id."""
-        self.change(token, session, next_code(session.key, authdata))
+        self.change(token, session, next_code_of(session.key, authdata))
 
     @repeated
     def end(self, token: str):

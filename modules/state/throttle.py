@@ -109,10 +109,10 @@ class LoginThrottle:
         Raise TooManyFailures if the log-in is too early, or StateFailure if failures cannot be counted, as on a full
         disk. `address`: the client's IP address.
         """
-        attempt = self.read(user_name, address) if self.written == self.store.identity() else None
+        attempt = self.check(user_name, address) if self.written == self.store.identity() else None
         if attempt is None:
             self.prove_writable()
-            attempt = self.read(user_name, address)
+            attempt = self.check(user_name, address)
         assert attempt is not None  # the database has its secret now
         if verify():
             if attempt.last_login is None or int(time.time()) - attempt.last_login > REMEMBERED_EVERY:
@@ -135,10 +135,10 @@ class LoginThrottle:
                 self.store.execute(ADD_KEY, secret=secrets.token_hex(32))
         self.written = self.store.identity()
 
-    def read(self, user_name: str, address: str) -> Attempt | None:
-        """Return an Attempt for a log-in that is not too early, or raise TooManyFailures.
+    def check(self, user_name: str, address: str) -> Attempt | None:
+        """Raise TooManyFailures if a log-in is too early, after failures of the user or of the client's network.
 
-        Return None if the database has no secret key yet. `address`: the client's IP address.
+        Otherwise return an Attempt; None if the database has no secret key yet. `address`: the client's IP address.
         """
         client, now = network(address), int(time.time())
         expected = self.key
@@ -149,7 +149,7 @@ class LoginThrottle:
         key, last_login = rows[0][:2]
         if key != expected:  # another database, or the first log-in
             self.key = key
-            return self.read(user_name, address)
+            return self.check(user_name, address)
         kinds = ("address", "user") if last_login is None else ("known",)
         counted = [subjects[kind] for kind in kinds]
         for _, _, subject, failures, last in rows:
