@@ -30,6 +30,9 @@ BUSY_NUMBERS = {1205, 1969, 3024}  # a wait for a lock, a statement that took to
 TRUNCATED, TOO_LONG = 1265, 1406  # a note about blanks at the end; an error
 UNFIT = {1264, TOO_LONG}
 PACKET_TOO_LARGE = 1153
+# Constraints of a table: a key that a row has already, a column without a value, a foreign key.
+UNIQUE, NOT_NULL, NO_DEFAULT, HAS_CHILDREN, NO_PARENT = 1062, 1048, 1364, 1451, 1452
+READ_ONLY = {1290, 1792, 1836}
 NO_SUCH_LETTERS = 1267  # a text has letters that the character set of a column does not have
 
 

@@ -12,12 +12,11 @@ import peewee
 from mailapi import Store, TransactionRolledBack, log
 
 from . import tables
-from .dialect import translated
+from .dialect import ServerDialect, translated
 from .error_translation import ErrorTranslatingStore
 from .errors import ConnectionLost, Unusable
 from .link import Link
 from .pool import WAIT, in_transaction
-from .queries import ServerDialect
 
 LONGEST_BACK_OFF = 0.3  # seconds between two attempts of a transaction
 RETRY = threading.local()  # `deadline`: the time until which this thread may repeat a transaction
