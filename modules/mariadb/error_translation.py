@@ -75,7 +75,7 @@ class ErrorTranslatingStore(PooledStore):
         self.refuse(error, sql, statement)
         log.error("%s: %s", self.what, error)
         self.close_broken()
-        self.pool.forget()  # a connection has the privileges that the user had when it was opened
+        self.pool.close_idle()  # a connection has the privileges that the user had when it was opened
         raise Unusable(self.what) from error
 
     def refuse(self, error: Exception, sql: str, statement: str):
@@ -109,7 +109,7 @@ class ErrorTranslatingStore(PooledStore):
         ):
             raise error
         log.warning("%s: %s", self.what, error)
-        self.pool.forget()
+        self.pool.close_idle()
         # A statement that timed out is not repeated: it would take as long again.
         timed_out = isinstance(error.__context__, TimeoutError)
         raise (Unreachable if timed_out else self.connection_lost)(self.what) from error

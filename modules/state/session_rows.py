@@ -65,7 +65,7 @@ LAST_KEPT_CHANGE = PreparedQuery(
     .offset(param("most"))
 )
 ENDED = SessionsEnd.select(SessionsEnd.ended).where(SessionsEnd.user_hash == param("user_hash"))
-FORGET_CHANGES = PreparedQuery(
+DELETE_CHANGES = PreparedQuery(
     SessionChange.delete().where(
         OF_USER, SessionChange.created <= ENDED, SessionChange.session_hash != param("but")
     )

@@ -32,13 +32,13 @@ from .session_rows import (
     ADD_CHANGE,
     ADD_KEY,
     ADD_LONG_NAME,
+    DELETE_CHANGES,
     DELETE_EXPIRED,
     DELETE_LONG_NAME,
     END_LATER,
     END_UNTIL,
     FIND,
     FIND_LONG_NAME,
-    FORGET_CHANGES,
     LAST_KEPT_CHANGE,
     LATEST,
 )
@@ -201,7 +201,7 @@ class Sessions:
             if oldest is not None:
                 ended = max(oldest, self.ended_until(user_hash))
                 self.store.execute(END_UNTIL, user_hash=user_hash, ended=ended)
-                self.store.execute(FORGET_CHANGES, user_hash=user_hash, but="")
+                self.store.execute(DELETE_CHANGES, user_hash=user_hash, but="")
             self.delete_expired()
 
     @repeated
@@ -214,7 +214,7 @@ class Sessions:
             ended = milliseconds() + SKEW // 2
             if not self.store.execute(END_LATER, user_hash=user_hash, ended=ended).rowcount:
                 self.store.execute(END_UNTIL, user_hash=user_hash, ended=ended)
-            self.store.execute(FORGET_CHANGES, user_hash=user_hash, but=hash_of(decoded(but) or b""))
+            self.store.execute(DELETE_CHANGES, user_hash=user_hash, but=hash_of(decoded(but) or b""))
             if len(name) > LONGEST_NAME and not but:  # the next log-in stores the name again
                 self.store.execute(DELETE_LONG_NAME, user_hash=user_hash)
             self.delete_expired()
