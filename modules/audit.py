@@ -9,6 +9,7 @@ from functools import partial
 import peewee
 
 from mailapi import (
+    DURABLE,
     ApiError,
     Application,
     Module,
@@ -24,15 +25,17 @@ from .answers import audit
 from .http.event import Event
 from .state.audit_rows import (
     COUNT_AGAIN,
+    DELETE_OLD_MARKS,
     DELETE_ROW,
-    DELETE_SUBJECTS_OF_USER,
     DONE,
     EXTENT,
     FILTERS,
     INSERT_ENTRY,
     INSERT_ROW,
     INSERT_SUBJECT,
+    LAST_ABOUT_USER,
     LISTS,
+    MARK_FORMER_USER,
     MOST_LISTED,
     NOT_LOGGED_IN,
     PAGE_OF_SUBJECT,
@@ -44,7 +47,6 @@ from .state.audit_rows import (
 )
 
 log = logging.getLogger("mailapi.audit")
-
 
 MOST_REMEMBERED = 10_000  # log-ins
 # Characters of a text as JSON in the log. Somebody who fails to log in chooses some of these texts.
@@ -181,9 +183,12 @@ class Audit(Module):
         return True
 
     def on_user_deleted(self, user_name: str):
-        """Detach a deleted user's name from the audit's records, so that no later user of that name sees them."""
-        with self.app.state.transaction():
-            self.app.state.execute(DELETE_SUBJECTS_OF_USER, user_hash=hash_of(user_name))
+        """Mark the audit's records about a deleted user, so that no later user of that name sees them."""
+        # To delete their rows in audit_subject would take seconds: there may be hundreds of thousands.
+        state, user_hash = self.app.state, hash_of(user_name)
+        with state.transaction(DURABLE):
+            if last := state.value(LAST_ABOUT_USER, user_hash=user_hash):
+                state.execute(MARK_FORMER_USER, user_hash=user_hash, audit_id=last)
 
     def prune(self, failed: int, upto: int, before: int):
         """Delete the rows of one kind that take too much space, and the rows of every kind that are too old.
@@ -195,6 +200,7 @@ class Audit(Module):
         obsolete = state.column(TOO_MANY, failed=failed, upto=upto) + state.column(TOO_OLD, before=before)
         for query in DELETE_ROW:
             state.execute_many(query, [{"audit_id": audit_id} for audit_id in obsolete])
+        state.execute(DELETE_OLD_MARKS)
 
 
 def hash_of(user_name: str) -> str:
@@ -237,13 +243,9 @@ def size(row: dict) -> int:
 
 
 def log_row(row: dict):
-    """Write an audit row to the log, as one line."""
+    """Write an audit row to the log, as one line such as `time=1700000000 user="bob" action="add"`."""
     if log.isEnabledFor(logging.INFO):  # encoding a row takes longer than storing it
         fields = {key.removeprefix("audit_"): value for key, value in row.items()}
-        line = {"msg": "audit"} | {key: value for key, value in fields.items() if key != "time"}
-        log.info("%s", logfmt(row), extra={"logfmt": line})  # the log file has the time of each line already
-
-
-def logfmt(row: dict) -> str:
-    """Return an audit row as text: `user="bob" action="add"`. Values are encoded as JSON; keys lose "audit_"."""
-    return " ".join(f"{key.removeprefix('audit_')}={json.dumps(value)}" for key, value in row.items())
+        text = " ".join(f"{key}={json.dumps(value)}" for key, value in fields.items())
+        del fields["time"]  # the log file has the time of each line already
+        log.info("%s", text, extra={"logfmt": {"msg": "audit"} | fields})

@@ -33,6 +33,7 @@ from .state.token_rows import (
     DELETE_OWN,
     FIND_TOKEN,
     INSERT,
+    SCHEMA,
     SET_USED,
     TOKEN_OF_USER,
     TOKENS_OF_USER,
@@ -78,20 +79,15 @@ not_by_token = Rule(
 class Token(Module):
     description = tokens.DESCRIPTION
     identifiers = ("token_name", "token_id")
-    state_schema = """
-CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,
-    token_user TEXT NOT NULL, token_name TEXT NOT NULL, token_created INTEGER NOT NULL, token_expires INTEGER,
-    token_used INTEGER, token_reads_only INTEGER NOT NULL, token_modules TEXT, token_networks TEXT,
-    authdata_hash TEXT NOT NULL);
-"""
+    state_schema = SCHEMA
 
     @endpoint(allow=not_by_token, read_only=True, manages_transactions=True)
     def get(self, call):
         """List the caller's tokens without their secrets. For an admin, list the tokens of all users."""
         visible = ALL_TOKENS if call.caller.admin else TOKENS_OF_USER
         with self.app.state.transaction("DEFERRED"):
-            tokens = self.app.state.rows(visible, user=call.user_name)
-        return {"tokens": [with_lists(token) for token in tokens]}
+            rows = self.app.state.rows(visible, user=call.user_name)
+        return {"tokens": [with_lists(row) for row in rows]}
 
     @endpoint(
         required={"token_name": "Token name is not set."},
@@ -121,7 +117,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         with self.app.state.transaction():
             if self.app.state.value(COUNT_OF_USER, user=call.user_name) >= MOST_TOKENS:
                 raise ApiError(f"Too many tokens: {MOST_TOKENS} at most. Delete one first.")
-            row = self.app.state.execute(
+            token_id = self.app.state.execute(
                 INSERT,
                 token_hash=sha256(secret),
                 token_user=call.user_name,
@@ -133,7 +129,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
                 authdata_hash=sha256(call.authdata or ""),
                 **lists,
             ).lastrowid
-        return {"token": secret, "token_id": row}
+        return {"token": secret, "token_id": token_id}
 
     @endpoint(
         required={"token_id": "No token id is set."},
@@ -145,9 +141,8 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         """Delete one of the caller's tokens; an admin may delete any user's."""
         query = DELETE_ANY if call.caller.admin else DELETE_OWN
         with self.app.state.transaction(DURABLE):
-            if not self.app.state.execute(
-                query, token_id=call.body["token_id"], user=call.user_name
-            ).rowcount:
+            deleted = self.app.state.execute(query, token_id=call.body["token_id"], user=call.user_name)
+            if not deleted.rowcount:
                 raise ApiError("Token not found.", code="not_found", field="token_id")
 
     def bearer(self, call, token: str, address: str) -> Bearer | None:
@@ -158,14 +153,11 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         with self.app.state.transaction("DEFERRED"):
             row = self.app.state.one(FIND_TOKEN, token_hash=sha256(token))
         now = int(time.time())
-        if (
-            row is None
-            or row["token_expires"] is not None
-            and row["token_expires"] <= now
-            or not is_in_networks(address, row["token_networks"])
-        ):
+        if row is None or row["token_expires"] is not None and row["token_expires"] <= now:
             return None
         if row["token_created"] > now + CLOCK_SKEW:  # a clock was wrong
+            return None
+        if not is_in_networks(address, row["token_networks"]):
             return None
         user = call.app.credentials(row["token_user"]) or {}
         # The password has changed. This is checked again in the transaction of the action.

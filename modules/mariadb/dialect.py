@@ -1,11 +1,12 @@
-"""Translation of SQL text from SQLite's dialect to MariaDB's and MySQL's, and of their error messages to SQLite's.
-
-queries.py translates queries that peewee builds.
-"""
+"""Translation of SQL text, and of queries that peewee builds, from SQLite's dialect to MariaDB's and MySQL's."""
 
 import re
 from collections.abc import Callable
 from functools import lru_cache, reduce
+from string import ascii_uppercase
+
+import peewee
+from peewee import OP, SQL, Cast, Expression, Function, Node, NodeList, fn
 
 # As in SQLite: "double quotes" for names, || joins text. Values that do not fit are refused.
 SQL_MODE = "ANSI_QUOTES,PIPES_AS_CONCAT,NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO"
@@ -21,7 +22,7 @@ REPLACEMENTS = {
     rf"\bjson_each\(({OPERAND})\)": r"JSON_TABLE(\1, '$[*]' COLUMNS (value BIGINT PATH '$')) AS listed",
 }
 RULES = [(re.compile(pattern, re.IGNORECASE), text) for pattern, text in REPLACEMENTS.items()]
-LIKE = re.compile(rf"(?<!\|\| )({OPERAND}) LIKE ({OPERAND})(?! \|\|)", re.IGNORECASE)
+LIKE_OF_OPERANDS = re.compile(rf"(?<!\|\| )({OPERAND}) LIKE ({OPERAND})(?! \|\|)", re.IGNORECASE)
 ANY_LIKE = re.compile(r"\bLIKE\b", re.IGNORECASE)
 LOWER = re.compile(rf"\bLOWER\(({OPERAND})\)", re.IGNORECASE)
 
@@ -39,12 +40,12 @@ def translated(sql: str) -> str:
     # SQLite ignores the case of A to Z only. The server's LCASE ignores more, but is faster: it leaves few rows to the
     # exact comparison. ESCAPE '' would mean \ to MariaDB, so the escape is NUL, which no text has.
     likes = len(ANY_LIKE.findall(sql))
-    sql, translated_likes = LIKE.subn(
+    sql, translated_likes = LIKE_OF_OPERANDS.subn(
         r"(LCASE(\1) LIKE LCASE(\2) ESCAPE '\\0' AND LOWER(\1) LIKE LOWER(\2) ESCAPE '\\0')", sql
     )
     if translated_likes != likes:
         raise ValueError(f"a LIKE that would not be SQLite's: {sql}")
-    return LOWER.sub(lambda match: reduce(fold, "ABCDEFGHIJKLMNOPQRSTUVWXYZ", match[1]), sql)
+    return LOWER.sub(lambda match: reduce(fold, ascii_uppercase, match[1]), sql)
 
 
 def fold(expression: str, letter: str) -> str:
@@ -52,30 +53,102 @@ def fold(expression: str, letter: str) -> str:
     return f"REPLACE({expression}, '{letter}', '{letter.lower()}')"
 
 
-TABLE = re.compile(
-    r'^\s*(?:INSERT|REPLACE|UPDATE|DELETE)\s+(?:IGNORE\s+)?(?:INTO\s+|FROM\s+)?"?(\w+)"?', re.IGNORECASE
-)
-UNIQUE, NOT_NULL, NO_DEFAULT, HAS_CHILDREN, NO_PARENT = 1062, 1048, 1364, 1451, 1452
-READ_ONLY = {1290, 1792, 1836}
+########## Queries of peewee ########################################################################
 
 
-def refusal(code: int, message: str, sql: str, columns_of: Callable[[str, str], list[str]]) -> str | None:
-    """Return SQLite's message for an error of MariaDB, such as "UNIQUE constraint failed: users.user_name", or None.
+class ServerSQL(SQL):
+    """SQL text in a peewee query that is in MariaDB's dialect already. Other SQL text is translated from SQLite's."""
 
-    `code` and `message`: MariaDB's error. `sql`: the statement that failed. `columns_of`: a function that takes the
-    names of a table and of its unique key, and returns the key's columns. Return None if SQLite has no such error.
+
+# A pattern has no escape character in SQLite. ESCAPE '' would mean \ to MariaDB, so it is NUL, which no text has.
+WITHOUT_ESCAPE = ServerSQL(r"ESCAPE '\0'")
+LIKE, AND = ServerSQL("LIKE"), ServerSQL("AND")
+
+
+def arguments(function: Function) -> tuple:
+    return tuple(function.arguments or ())
+
+
+def renamed(name: str) -> Callable[[Function], Node]:
+    """Return a function that changes the name in a call of a SQL function to `name`, for example from IIF to IF."""
+    return lambda function: Function(name, arguments(function))
+
+
+def in_lower_case(value) -> Node:
+    """Return SQL that converts A to Z in a value to lower case, as LOWER does in SQLite."""
+    # MariaDB's LOWER converts more letters.
+    letters = [(ServerSQL(f"'{letter}'"), ServerSQL(f"'{letter.lower()}'")) for letter in ascii_uppercase]
+    return reduce(lambda folded, pair: fn.REPLACE(folded, *pair), letters, value)
+
+
+def like(expression: Expression) -> Node:
+    """Return MariaDB's SQL for a LIKE of SQLite, which ignores the case of A to Z only."""
+    # The SQL first compares by the server's LCASE, which ignores the case of all letters, but is fast: only few rows
+    # are left for the exact comparison.
+    value, pattern = expression.lhs, expression.rhs
+    fast = (fn.LCASE(value), LIKE, fn.LCASE(pattern), WITHOUT_ESCAPE)
+    exact = (in_lower_case(value), LIKE, in_lower_case(pattern), WITHOUT_ESCAPE)
+    return NodeList((*fast, AND, *exact), parens=True)
+
+
+def json_table(function: Function) -> Node:
+    """Return MariaDB's SQL for a call of json_each: a table with the numbers of a JSON list, one in each row."""
+    path = ServerSQL("'$[*]' COLUMNS (value BIGINT PATH '$')")
+    return NodeList((fn.JSON_TABLE(*arguments(function), path), ServerSQL("AS listed")))
+
+
+FUNCTIONS: dict[str, Callable[[Function], Node]] = {
+    "lower": lambda function: in_lower_case(*arguments(function)),
+    "length": renamed("CHAR_LENGTH"),
+    "iif": renamed("IF"),
+    "json_each": json_table,
+}
+
+
+def server_text(text: SQL) -> ServerSQL:
+    """Translate SQL text to MariaDB's dialect. ValueError if the order or number of its parameters would change."""
+    sql = translated(text.sql)
+    numbers = re.findall(r"%\((\d+)\)s", sql)
+    if numbers != [str(number) for number in range(len(numbers))]:
+        raise ValueError(f"SQL text whose parameters cannot stay in their order: {text.sql}")
+    return ServerSQL(re.sub(r"%\(\d+\)s", "%s", sql), text.params)
+
+
+def server_node(node):
+    """Translate a part of a peewee query to MariaDB's dialect. Return it unchanged if it is the same there.
+
+    ValueError for an operator that MariaDB lacks.
     """
-    match = TABLE.match(sql)
-    table = match[1] if match else ""
-    if code == UNIQUE:
-        key = re.search("for key '(?:[^']*[.])?([^'.]*)'$", message)
-        columns = columns_of(table, key[1]) if key else []
-        return "UNIQUE constraint failed: " + ", ".join(f"{table}.{column}" for column in columns)
-    if code in (NOT_NULL, NO_DEFAULT):
-        column = re.search("'([^']*)'", message)
-        return f"NOT NULL constraint failed: {table}.{column and column[1]}"
-    if code in (HAS_CHILDREN, NO_PARENT):
-        return "FOREIGN KEY constraint failed"
-    if code in READ_ONLY:
-        return "attempt to write a readonly database"
-    return None
+    if type(node) is SQL:
+        return server_text(node)
+    if isinstance(node, Function):
+        return FUNCTIONS.get((node.name or "").lower(), lambda function: function)(node)
+    if isinstance(node, Cast) and node._cast in ("BLOB", "TEXT"):
+        return Cast(node.node, "BINARY")
+    if isinstance(node, Expression) and node.op == OP.ILIKE:
+        return like(node)
+    if isinstance(node, Expression) and node.op in (OP.LIKE, OP.MOD):
+        raise ValueError(f"an operator that the server lacks: {node.op}")
+    return node
+
+
+class ServerContext(peewee.Context):
+    """Writes peewee queries as SQL text in MariaDB's dialect."""
+
+    def sql(self, obj):
+        return super().sql(server_node(obj))
+
+
+class ServerDialect(peewee.SqliteDatabase):
+    """A peewee database without a connection, which only converts queries to MariaDB's SQL text for PyMySQL."""
+
+    param = "%s"
+    context_class = ServerContext
+
+    def conflict_statement(self, on_conflict, query):
+        """Return the beginning of an INSERT with `on_conflict`: "REPLACE" or "INSERT IGNORE".
+
+        REPLACE overwrites a row that has the same key; INSERT IGNORE keeps it. `query` is not used.
+        """
+        begins = {"REPLACE": "REPLACE", "IGNORE": "INSERT IGNORE"}
+        return ServerSQL(begins[on_conflict._action])

@@ -1,19 +1,25 @@
 """Translation of errors of MariaDB and MySQL into the exceptions that mailapi raises for the same errors on SQLite."""
 
 import re
+from collections.abc import Callable
 from typing import NoReturn
 
 import peewee
 
 from mailapi import BUSY, ApiError, StateFailure, TransactionRolledBack, log
 
-from . import dialect
 from .errors import (
     BUSY_NUMBERS,
+    HAS_CHILDREN,
     LOST,
+    NO_DEFAULT,
+    NO_PARENT,
+    NOT_NULL,
     PACKET_TOO_LARGE,
+    READ_ONLY,
     UNDONE,
     UNFIT,
+    UNIQUE,
     CommitLost,
     ConnectionLost,
     TooLarge,
@@ -22,6 +28,10 @@ from .errors import (
     code,
 )
 from .pooled_store import PooledStore
+
+TABLE = re.compile(
+    r'^\s*(?:INSERT|REPLACE|UPDATE|DELETE)\s+(?:IGNORE\s+)?(?:INTO\s+|FROM\s+)?"?(\w+)"?', re.IGNORECASE
+)
 
 
 class ErrorTranslatingStore(PooledStore):
@@ -65,7 +75,7 @@ class ErrorTranslatingStore(PooledStore):
         self.refuse(error, sql, statement)
         log.error("%s: %s", self.what, error)
         self.close_broken()
-        self.pool.forget()  # a connection has the privileges that the user had when it was opened
+        self.pool.close_idle()  # a connection has the privileges that the user had when it was opened
         raise Unusable(self.what) from error
 
     def refuse(self, error: Exception, sql: str, statement: str):
@@ -81,9 +91,9 @@ class ErrorTranslatingStore(PooledStore):
             raise ApiError(
                 f"{column[1]} is too long.", http=400, code="invalid_field", field=column[1]
             ) from error
-        if number == dialect.NO_PARENT and statement and self.opened.begun:
+        if number == NO_PARENT and statement and self.opened.begun:
             number, message = self.find_duplicate(statement) or (number, message)
-        sentence = dialect.refusal(number, message, sql, self.columns_of)
+        sentence = sqlite_message(number, message, sql, self.columns_of)
         kind = peewee.IntegrityError if isinstance(error, pymysql.IntegrityError) else peewee.OperationalError
         if sentence:
             raise StateFailure(sentence) if self.is_state else kind(sentence) from error
@@ -99,7 +109,7 @@ class ErrorTranslatingStore(PooledStore):
         ):
             raise error
         log.warning("%s: %s", self.what, error)
-        self.pool.forget()
+        self.pool.close_idle()
         # A statement that timed out is not repeated: it would take as long again.
         timed_out = isinstance(error.__context__, TimeoutError)
         raise (Unreachable if timed_out else self.connection_lost)(self.what) from error
@@ -111,8 +121,8 @@ class ErrorTranslatingStore(PooledStore):
         """
         if code(error) in UNDONE:
             return TransactionRolledBack()
-        if code(error) in dialect.READ_ONLY:
-            sentence = dialect.refusal(code(error), "", "", self.columns_of)
+        if code(error) in READ_ONLY:
+            sentence = sqlite_message(code(error), "", "", self.columns_of)
             return StateFailure(sentence) if self.is_state else peewee.OperationalError(sentence)
         return CommitLost(self)
 
@@ -149,3 +159,27 @@ class ErrorTranslatingStore(PooledStore):
             self.close_broken()  # foreign_key_checks must not stay off
             self.fail(error, "")
         return duplicate
+
+
+def sqlite_message(
+    number: int, message: str, sql: str, columns_of: Callable[[str, str], list[str]]
+) -> str | None:
+    """Return SQLite's message for an error of MariaDB, such as "UNIQUE constraint failed: users.user_name", or None.
+
+    `number` and `message`: MariaDB's error. `sql`: the statement that failed. `columns_of`: a function that takes the
+    names of a table and of its unique key, and returns the key's columns. Return None if SQLite has no such error.
+    """
+    match = TABLE.match(sql)
+    table = match[1] if match else ""
+    if number == UNIQUE:
+        key = re.search("for key '(?:[^']*[.])?([^'.]*)'$", message)
+        columns = columns_of(table, key[1]) if key else []
+        return "UNIQUE constraint failed: " + ", ".join(f"{table}.{column}" for column in columns)
+    if number in (NOT_NULL, NO_DEFAULT):
+        column = re.search("'([^']*)'", message)
+        return f"NOT NULL constraint failed: {table}.{column and column[1]}"
+    if number in (HAS_CHILDREN, NO_PARENT):
+        return "FOREIGN KEY constraint failed"
+    if number in READ_ONLY:
+        return "attempt to write a readonly database"
+    return None

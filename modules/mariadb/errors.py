@@ -2,8 +2,10 @@
 
 from mailapi import ApiError, CommitOutcomeUnknown, TransactionRolledBack
 
-# The server refuses the connection, or ends it.
-CONNECTION_REFUSED = {
+# The server refuses the connection or ends it, the connection cannot be used any more, or the server does not serve.
+LOST = {
+    0,
+    1028,
     1040,
     1042,
     1043,
@@ -19,16 +21,18 @@ CONNECTION_REFUSED = {
     1158,
     1159,
     1160,
+    1161,
 }
-CONNECTION_REFUSED |= {1161, 1927}
-# The connection cannot be used any more, or the server does not serve.
-LOST = CONNECTION_REFUSED | {0, 1028, 1184, 1203, 1226, 2002, 2003, 2006, 2012, 2013, 2014, 2026, 2055, 4031}
+LOST |= {1184, 1203, 1226, 1927, 2002, 2003, 2006, 2012, 2013, 2014, 2026, 2055, 4031}
 # The server has rolled the transaction back: changed meanwhile, a deadlock or another node's commit, KILL QUERY.
 UNDONE = {1020, 1213, 1317}
 BUSY_NUMBERS = {1205, 1969, 3024}  # a wait for a lock, a statement that took too long
 TRUNCATED, TOO_LONG = 1265, 1406  # a note about blanks at the end; an error
 UNFIT = {1264, TOO_LONG}
 PACKET_TOO_LARGE = 1153
+# Constraints of a table: a key that a row has already, a column without a value, a foreign key.
+UNIQUE, NOT_NULL, NO_DEFAULT, HAS_CHILDREN, NO_PARENT = 1062, 1048, 1364, 1451, 1452
+READ_ONLY = {1290, 1792, 1836}
 NO_SUCH_LETTERS = 1267  # a text has letters that the character set of a column does not have
 
 

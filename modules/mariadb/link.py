@@ -150,9 +150,8 @@ class Link:
 
         `variables`: the server's variables, such as {"wsrep_on": "ON"}.
         """
-        isolation = (
-            "transaction_isolation" if "transaction_isolation" in variables else "tx_isolation"
-        )  # MariaDB before 11.1 has the second
+        # MariaDB before 11.1 has the second.
+        isolation = "transaction_isolation" if "transaction_isolation" in variables else "tx_isolation"
         settings = {
             "innodb_lock_wait_timeout": str(min(WAIT, max(self.longest_silence - 1, 1))),
             "sql_mode": f"'{dialect.SQL_MODE}'",

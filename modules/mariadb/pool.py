@@ -46,7 +46,7 @@ class Pool:
             if is_alive(connection):
                 return connection
             discard(connection)
-            self.forget()
+            self.close_idle()
         return None
 
     def give_back(self, connection, usable: bool):
@@ -65,7 +65,7 @@ class Pool:
             discard(connection)
         self.places.release()
 
-    def forget(self):
+    def close_idle(self):
         """Close all idle connections. Connections that threads use stay open."""
         with contextlib.suppress(IndexError):
             while True:

@@ -12,30 +12,61 @@ import peewee
 from mailapi import Store, TransactionRolledBack, log
 
 from . import tables
-from .dialect import translated
+from .dialect import ServerDialect, translated
 from .error_translation import ErrorTranslatingStore
 from .errors import ConnectionLost, Unusable
 from .link import Link
-from .pool import WAIT
-from .queries import ServerDialect
-from .transaction import Transaction
+from .pool import WAIT, in_transaction
 
 LONGEST_BACK_OFF = 0.3  # seconds between two attempts of a transaction
 RETRY = threading.local()  # `deadline`: the time until which this thread may repeat a transaction
 HIGHEST = 2**53 - 1  # of the numbers that are given: JavaScript rounds those above (docs/wire.md F47)
-# The methods of the core's Store that work on a SQLite file, and that a store on a server defines anew.
-STORE_METHODS = {
-    "connect": "Return this thread's connection; open one if it has none.",
-    "close": "Close this thread's connection.",
-    "release": "Let another thread use the connection. A request calls it at its end and before long waits.",
-    "transaction": "Return a context manager that commits or rolls back; IMMEDIATE to write, DEFERRED to read.",
-    "run_with_retry": "Return what a function returns; call it again if the database rolled its transaction back.",
-    "execute": "Run a query, a prepared one with its values, and return the cursor.",
-    "run": "Run SQL in SQLite's dialect, and return a cursor with fetchone, fetchall, rowcount and description.",
-    "execute_many": "Run a prepared query once for each of several rows.",
-    "fetch": "Return the cursor and all rows of a query.",
-    "next": "Return the lowest number that an AUTO_INCREMENT column has never given.",
-}
+
+
+class Transaction:
+    """A context manager for a transaction: it commits at the end of its block, or rolls back after an error.
+
+    With `lock_type` "DEFERRED" the transaction only reads, and sees the database as of one moment. Otherwise it
+    writes. Transactions that write run one after the other, as on SQLite.
+    """
+
+    def __init__(self, store, lock_type: str):
+        self.store, self.writes = store, lock_type != "DEFERRED"
+
+    def __enter__(self):
+        store, opened = self.store, self.store.opened
+        if opened.begun:  # START TRANSACTION would commit the statements before it
+            raise peewee.OperationalError("cannot start a transaction within a transaction")
+        store.run("START TRANSACTION" if self.writes else "START TRANSACTION READ ONLY")
+        opened.begun, opened.undone = True, False
+        try:
+            if self.writes:
+                store.take_turn()
+        except BaseException:
+            self.end()
+            raise
+
+    def __exit__(self, kind, error, traceback):
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            self.end()
+
+    def commit(self):
+        if self.store.opened.undone:  # the block has caught the error and gone on
+            raise TransactionRolledBack()
+        self.store.commit(self.writes)
+
+    def end(self):
+        """Roll back the transaction, unless it was committed."""
+        opened, self.store.opened.begun = self.store.opened, False
+        if opened.connection and in_transaction(opened.connection):
+            try:
+                opened.connection.rollback()
+            except Exception as error:  # the server does it when the connection ends
+                log.info("%s: %s", self.store.what, error)
+                self.store.close(usable=False)
 
 
 class ServerStore(ErrorTranslatingStore):
@@ -84,10 +115,10 @@ class ServerStore(ErrorTranslatingStore):
         else:
             self.run("SELECT value FROM meta WHERE \"key\" = 'schema_version' FOR UPDATE")
 
-    def commit(self, writes: bool = True):
+    def commit(self, writes: bool):
         """Commit this thread's transaction. If that fails, raise the exception that `commit_failure` returns.
 
-        A failure is ignored if `writes` is False, for a transaction that has only read.
+        `writes`: whether the transaction may have written. If not, a failure is ignored.
         """
         try:
             self.opened.connection.commit()
@@ -189,6 +220,9 @@ def sendable(value: object) -> object:
     return bytes(value) if isinstance(value, memoryview) else value
 
 
-# A method that is missing here would be inherited, and open a SQLite file.
-if inherited := [name for name in STORE_METHODS if getattr(ServerStore, name) is getattr(Store, name, None)]:
+# The core's Store, from which these would be inherited, works on a SQLite file.
+NEEDED = (
+    "close connect execute execute_many fetch identity last_write next release run run_with_retry transaction"
+)
+if inherited := [name for name in NEEDED.split() if getattr(ServerStore, name) is getattr(Store, name, None)]:
     raise TypeError(f"ServerStore lacks {', '.join(inherited)}.")

@@ -10,7 +10,7 @@ from .dialect import translated
 SHORT, LONG = 255, 512  # characters of a text in a key; InnoDB can index one of each together
 PREFIX = 191  # characters of a text that an index has
 TYPES = {"INTEGER": "BIGINT", "BOOLEAN": "TINYINT(1)", "BLOB": "LONGBLOB"}
-NOW = "strftime('%s', 'now')"
+NOW = "strftime('%s','now')"  # a default in SQLite, without its blanks: seconds since 1970
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY rowid"
 
 
@@ -34,14 +34,9 @@ class Table:
         self.name = name
         rows = pragma("table_info")
         self.columns = [Column(row[1], row[2].upper(), bool(row[3]), row[4]) for row in rows]
-        primary = [row[1] for row in sorted(rows, key=lambda row: row[5]) if row[5]]
-        self.number = (
-            primary[0]
-            if primary
-            and next(c for c in self.columns if c.name == primary[0]).type == "INTEGER"
-            and len(primary) == 1
-            else None
-        )  # the column that is SQLite's rowid
+        primary = [column for column, row in zip(self.columns, rows) if row[5]]
+        # The column that is SQLite's rowid, or None.
+        self.number = primary[0].name if [column.type for column in primary] == ["INTEGER"] else None
         indexes = [
             (row[2], [part[2] for part in pragma("index_info", row[1])])
             for row in reversed(pragma("index_list"))
@@ -97,19 +92,11 @@ class Table:
         """Return a column's line in MariaDB's CREATE TABLE, such as '"name" VARCHAR(255) NOT NULL'."""
         if column.name == self.number:
             return f'"{column.name}" BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY'
-        default = column.default
-        if default is not None:
-            value = default.strip("()") if default.startswith("(") else default
-            default = (
-                " DEFAULT ("
-                + ("UNIX_TIMESTAMP()" if NOW.replace(" ", "") in default.replace(" ", "") else value)
-                + ")"
-            )
-        return (
-            f'"{column.name}" {self.type_of(column)}'
-            + (" NOT NULL" if column.required else "")
-            + (default or "")
-        )
+        line = f'"{column.name}" {self.type_of(column)}' + (" NOT NULL" if column.required else "")
+        if column.default is None:
+            return line
+        is_now = NOW in column.default.replace(" ", "")
+        return f"{line} DEFAULT ({'UNIX_TIMESTAMP()' if is_now else column.default})"
 
     def index_part(self, name: str) -> str:
         """Return a column in an index as SQL: '"name"', or '"name"(191)' if its text may be long.

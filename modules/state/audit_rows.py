@@ -54,6 +54,16 @@ class AuditSubject(Model):
         table_name = "audit_subject"
 
 
+class AuditFormerUser(Model):
+    """A mark for a user who was deleted. A later user of the same name sees no entry up to `audit_id`."""
+
+    user_hash = TextField()  # as in AuditSubject
+    audit_id = IntegerField()
+
+    class Meta:
+        table_name = "audit_former_user"
+
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS audit (audit_id INTEGER PRIMARY KEY AUTOINCREMENT, audit_time INTEGER NOT NULL,
     audit_user TEXT, audit_address TEXT NOT NULL, audit_via TEXT NOT NULL,
@@ -67,6 +77,8 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait) WHERE wait IS 
 CREATE TABLE IF NOT EXISTS audit_subject (user_hash TEXT NOT NULL, audit_id INTEGER NOT NULL,
     UNIQUE (user_hash, audit_id));
 CREATE INDEX IF NOT EXISTS audit_subject_audit_id ON audit_subject (audit_id);
+CREATE TABLE IF NOT EXISTS audit_former_user (user_hash TEXT PRIMARY KEY, audit_id INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS audit_former_user_audit_id ON audit_former_user (audit_id);
 """
 MOST_LISTED = 1000  # rows
 FILTERS = (
@@ -99,6 +111,9 @@ LISTS = {  # by the fields of RANGE that a request has
     for given in combinations(RANGE, count)
 }
 ABOUT_USER = AuditSubject.user_hash == param("user_hash")
+LAST_ABOUT_FORMER_USER = AuditFormerUser.select(AuditFormerUser.audit_id).where(
+    AuditFormerUser.user_hash == param("user_hash")
+)
 SHOWN_TO_SUBJECT = [
     getattr(AuditRow, name) for name in AuditRow._meta.fields if name not in ("audit_session", "audit_http")
 ]
@@ -106,7 +121,7 @@ OF_SUBJECT = (
     AuditSubject.select(*SHOWN_TO_SUBJECT, AuditEntry.times.alias("audit_times"), AuditEntry.failed)
     .join(AuditRow, on=AuditRow.audit_id == AuditSubject.audit_id)
     .join(AuditEntry, on=AuditEntry.audit_id == AuditSubject.audit_id)
-    .where(ABOUT_USER)
+    .where(ABOUT_USER, AuditSubject.audit_id > fn.COALESCE(LAST_ABOUT_FORMER_USER, 0))
     .order_by(AuditSubject.audit_id.desc())
     .limit(param("limit"))
 )
@@ -115,7 +130,13 @@ PAGE_OF_SUBJECT = {  # by whether the page continues a list
     True: PreparedQuery(OF_SUBJECT.where(AuditSubject.audit_id < param("before"))),
 }
 INSERT_SUBJECT = PreparedQuery(AuditSubject.insert(audit_id=param("audit_id"), user_hash=param("user_hash")))
-DELETE_SUBJECTS_OF_USER = PreparedQuery(AuditSubject.delete().where(ABOUT_USER))
+LAST_ABOUT_USER = PreparedQuery(AuditSubject.select(fn.MAX(AuditSubject.audit_id)).where(ABOUT_USER))
+MARK_FORMER_USER = PreparedQuery(
+    AuditFormerUser.replace(user_hash=param("user_hash"), audit_id=param("audit_id"))
+)
+DELETE_OLD_MARKS = PreparedQuery(  # those to which no entry is left
+    AuditFormerUser.delete().where(AuditFormerUser.audit_id < AuditRow.select(fn.MIN(AuditRow.audit_id)))
+)
 COLUMNS = [name for name in AuditRow._meta.fields if name != "audit_id"]
 INSERT_ROW = PreparedQuery(AuditRow.insert({name: param(name) for name in COLUMNS}))
 INSERT_ENTRY = PreparedQuery(AuditEntry.replace({name: param(name) for name in AuditEntry._meta.fields}))

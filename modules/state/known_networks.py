@@ -53,7 +53,6 @@ def remember(store: Store, user_name: str, subject: str):
     delete(store, store.column(EXPIRED_NETWORKS, before=now - NETWORK_LIFETIME))
 
 
-def delete(store: Store, subjects: list[str], query: PreparedQuery = DELETE_NETWORK):
-    """Delete the rows with these values of the column `subject` from known_address, or by another `query`."""
-    if subjects:
-        store.execute_many(query, [{"subject": subject} for subject in subjects])
+def delete(store: Store, subjects: list[str]):
+    """Delete networks, as KnownAddress.subject has them."""
+    store.execute_many(DELETE_NETWORK, [{"subject": subject} for subject in subjects])

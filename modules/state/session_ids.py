@@ -44,7 +44,7 @@ def hash_of(data: bytes) -> str:
 
 @lru_cache(maxsize=1000)
 def digest_of(authdata: str | bytes) -> bytes:
-    """Return a hash of a user's stored password (user_authdata), for `code_of` and `next_code`. It is never stored."""
+    """Return a hash of a user's stored password (user_authdata), for `code_of` and `next_code_of`. It is never stored."""
     data = authdata if isinstance(authdata, bytes) else authdata.encode(errors="surrogatepass")
     return hashlib.blake2b(data, digest_size=32, person=b"mailapi authdata").digest()
 
@@ -67,7 +67,7 @@ def check_of(key: bytes, signed: bytes) -> bytes:
     return hashlib.blake2b(signed, key=key, digest_size=CHECK, person=b"mailapi check").digest()
 
 
-def next_code(key: bytes, authdata: str | bytes) -> bytes:
+def next_code_of(key: bytes, authdata: str | bytes) -> bytes:
     """Compute the code to store for a session in which the user sets a new password, so that the session stays valid.
 
     `key`: the secret key. `authdata`: the new stored password (user_authdata).

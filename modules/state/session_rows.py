@@ -1,6 +1,6 @@
 """Tables and prepared queries of sessions, in mailapi's state database."""
 
-from peewee import JOIN, BlobField, Case, IntegerField, TextField
+from peewee import JOIN, BlobField, Case, IntegerField, Select, TextField, fn
 
 from mailapi import Model, PreparedQuery, param
 
@@ -65,7 +65,7 @@ LAST_KEPT_CHANGE = PreparedQuery(
     .offset(param("most"))
 )
 ENDED = SessionsEnd.select(SessionsEnd.ended).where(SessionsEnd.user_hash == param("user_hash"))
-FORGET_CHANGES = PreparedQuery(
+DELETE_CHANGES = PreparedQuery(
     SessionChange.delete().where(
         OF_USER, SessionChange.created <= ENDED, SessionChange.session_hash != param("but")
     )
@@ -77,7 +77,16 @@ END_LATER = PreparedQuery(
     ).where(SessionsEnd.user_hash == param("user_hash"))
 )
 END_UNTIL = PreparedQuery(SessionsEnd.replace(user_hash=param("user_hash"), ended=param("ended")))
-EXPIRED = (
+# One row: the latest times in the two tables that are not after :until.
+LATEST = PreparedQuery(
+    Select(
+        columns=[
+            column.model.select(fn.MAX(column)).where(column <= param("until"))
+            for column in (SessionChange.created, SessionsEnd.ended)
+        ]
+    )
+)
+DELETE_EXPIRED = (
     PreparedQuery(SessionChange.delete().where(SessionChange.created <= param("before"))),
     PreparedQuery(SessionsEnd.delete().where(SessionsEnd.ended <= param("before"))),
 )

@@ -26,20 +26,21 @@ from .session_ids import (
     decoded,
     encoded,
     hash_of,
-    next_code,
+    next_code_of,
 )
 from .session_rows import (
     ADD_CHANGE,
     ADD_KEY,
     ADD_LONG_NAME,
+    DELETE_CHANGES,
+    DELETE_EXPIRED,
     DELETE_LONG_NAME,
     END_LATER,
     END_UNTIL,
-    EXPIRED,
     FIND,
     FIND_LONG_NAME,
-    FORGET_CHANGES,
     LAST_KEPT_CHANGE,
+    LATEST,
 )
 
 MOST_CHANGES = 1000  # rows that a user has in session_change; beyond that, the user's oldest sessions end
@@ -62,7 +63,7 @@ class Session:
         if hmac.compare_digest(code_of(self.key, self.signed, authdata), self.code):
             return True
         return self.next_code is not None and hmac.compare_digest(
-            next_code(self.key, authdata), self.next_code
+            next_code_of(self.key, authdata), self.next_code
         )
 
 
@@ -87,10 +88,8 @@ class Sessions:
             self.end(replaced)
         if not (rows := self.store.read(FIND, user_hash=user_hash, session_hash="")):
             self.make_key()
-            rows = self.store.read(
-                FIND, user_hash=user_hash, session_hash=""
-            )  # the user's sessions may have ended
-        key, ended, *_ = rows[0]
+            rows = self.store.read(FIND, user_hash=user_hash, session_hash="")
+        key, ended = rows[0][:2]
         now, version = milliseconds(), WITH_NAME
         created = max(now, (ended or 0) + 1)
         ended_by_wrong_clock = created > now + SKEW  # it was ahead
@@ -170,7 +169,7 @@ class Sessions:
 
     def keep(self, token: str, session: Session, authdata: str | bytes):
         """Record that a session is valid as long as its user has the stored password `authdata`. `token`: its id."""
-        self.change(token, session, next_code(session.key, authdata))
+        self.change(token, session, next_code_of(session.key, authdata))
 
     @repeated
     def end(self, token: str):
@@ -202,7 +201,7 @@ class Sessions:
             if oldest is not None:
                 ended = max(oldest, self.ended_until(user_hash))
                 self.store.execute(END_UNTIL, user_hash=user_hash, ended=ended)
-                self.store.execute(FORGET_CHANGES, user_hash=user_hash, but="")
+                self.store.execute(DELETE_CHANGES, user_hash=user_hash, but="")
             self.delete_expired()
 
     @repeated
@@ -215,7 +214,7 @@ class Sessions:
             ended = milliseconds() + SKEW // 2
             if not self.store.execute(END_LATER, user_hash=user_hash, ended=ended).rowcount:
                 self.store.execute(END_UNTIL, user_hash=user_hash, ended=ended)
-            self.store.execute(FORGET_CHANGES, user_hash=user_hash, but=hash_of(decoded(but) or b""))
+            self.store.execute(DELETE_CHANGES, user_hash=user_hash, but=hash_of(decoded(but) or b""))
             if len(name) > LONGEST_NAME and not but:  # the next log-in stores the name again
                 self.store.execute(DELETE_LONG_NAME, user_hash=user_hash)
             self.delete_expired()
@@ -229,12 +228,20 @@ class Sessions:
         return rows and rows[0][1] or 0
 
     def delete_expired(self):
-        """Delete the stored records of sessions that expired some time ago, at most once a minute."""
+        """Delete the stored records of sessions that expired some time ago, at most once a minute.
+
+        A clock that jumps ahead deletes no record of a session that is valid again when the clock is set back.
+        """
         now = milliseconds()
-        if abs(now - self.cleaned_at) >= CLEANED_EVERY:
-            for query in EXPIRED:
-                self.store.execute(query, before=now - self.lifetime - KEPT_LONGER)
-            self.cleaned_at = now
+        if abs(now - self.cleaned_at) < CLEANED_EVERY:
+            return
+        # Ages count from the latest record that is older than a session can be. After a jump, this is one from before
+        # the jump, until all sessions from before it have expired by any clock.
+        latest = max(time or 0 for time in self.store.fetch(LATEST, {"until": now - self.lifetime})[1][0])
+        before = min(latest, now - KEPT_LONGER) - self.lifetime - SKEW
+        for query in DELETE_EXPIRED:
+            self.store.execute(query, before=before)
+        self.cleaned_at = now
 
 
 def milliseconds() -> int:

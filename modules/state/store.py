@@ -133,7 +133,8 @@ class StateStore(Store):
         try:
             have = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
             if not have.issuperset(re.findall("IF NOT EXISTS ([A-Za-z_]+)", self.schema)):
-                os.chmod(self.path, 0o600)
+                with contextlib.suppress(PermissionError):  # of another owner, who lets this process write
+                    os.chmod(self.path, 0o600)
                 connection.executescript("PRAGMA journal_mode = WAL;" + self.schema)
         except sqlite3.Error as error:
             self.database.close()

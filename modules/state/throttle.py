@@ -32,7 +32,6 @@ FAILURE_LIFETIME = 3600  # seconds after which a failed log-in no longer counts
 LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds; known: where the user logged in before
 REMEMBERED_EVERY = 86400  # seconds; more frequent log-ins from a network are not written
 BUCKETS = 250_000  # counts of each kind, so that failures under ever new names cannot fill the disk
-CLEANED_EVERY = 60  # seconds between deletions of counts that are too old
 
 
 class Failure(Model):
@@ -103,7 +102,6 @@ class LoginThrottle:
         self.store, self.free = store, free_attempts
         self.written: object = None  # the database that took a write; another one may have its name now
         self.key = ""  # the secret in the database, as it was when it was last read
-        self.cleaned_at = 0  # when old counts were deleted, in seconds since 1970
 
     def attempt(self, user_name: str, address: str, verify: Callable[[], bool]) -> bool:
         """Return whether a log-in succeeds: verify() checks the password, and a failure is counted.
@@ -111,10 +109,10 @@ class LoginThrottle:
         Raise TooManyFailures if the log-in is too early, or StateFailure if failures cannot be counted, as on a full
         disk. `address`: the client's IP address.
         """
-        attempt = self.read(user_name, address) if self.written == self.store.identity() else None
+        attempt = self.check(user_name, address) if self.written == self.store.identity() else None
         if attempt is None:
             self.prove_writable()
-            attempt = self.read(user_name, address)
+            attempt = self.check(user_name, address)
         assert attempt is not None  # the database has its secret now
         if verify():
             if attempt.last_login is None or int(time.time()) - attempt.last_login > REMEMBERED_EVERY:
@@ -137,10 +135,10 @@ class LoginThrottle:
                 self.store.execute(ADD_KEY, secret=secrets.token_hex(32))
         self.written = self.store.identity()
 
-    def read(self, user_name: str, address: str) -> Attempt | None:
-        """Return an Attempt for a log-in that is not too early, or raise TooManyFailures.
+    def check(self, user_name: str, address: str) -> Attempt | None:
+        """Raise TooManyFailures if a log-in is too early, after failures of the user or of the client's network.
 
-        Return None if the database has no secret key yet. `address`: the client's IP address.
+        Otherwise return an Attempt; None if the database has no secret key yet. `address`: the client's IP address.
         """
         client, now = network(address), int(time.time())
         expected = self.key
@@ -151,7 +149,7 @@ class LoginThrottle:
         key, last_login = rows[0][:2]
         if key != expected:  # another database, or the first log-in
             self.key = key
-            return self.read(user_name, address)
+            return self.check(user_name, address)
         kinds = ("address", "user") if last_login is None else ("known",)
         counted = [subjects[kind] for kind in kinds]
         for _, _, subject, failures, last in rows:
@@ -171,7 +169,7 @@ class LoginThrottle:
 
     @repeated
     def record_failure(self, attempt: Attempt):
-        """Count a failed log-in. At most once a minute, also delete old counts."""
+        """Count a failed log-in. If that adds a count, also delete old ones."""
         now = int(time.time())
         times, subjects = times_of(now), attempt.subjects
         with self.store.transaction():
@@ -179,10 +177,8 @@ class LoginThrottle:
             if self.store.execute(COUNT_AGAIN, now=now, **names, **times).rowcount < len(subjects):
                 for subject in subjects:
                     self.store.execute(COUNT_FIRST, subject=subject, now=now)
-            if abs(now - self.cleaned_at) >= CLEANED_EVERY:
                 expired = self.store.column(EXPIRED_FAILURES, **times)
-                known_networks.delete(self.store, expired, DELETE_FAILURE)
-                self.cleaned_at = self.cleaned_at if len(expired) == ROWS_AT_ONCE else now
+                self.store.execute_many(DELETE_FAILURE, [{"subject": subject} for subject in expired])
 
     @repeated
     def remember_network(self, attempt: Attempt):

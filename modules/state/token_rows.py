@@ -4,6 +4,14 @@ from peewee import IntegerField, TextField, fn
 
 from mailapi import Model, PreparedQuery, param
 
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,
+    token_user TEXT NOT NULL, token_name TEXT NOT NULL, token_created INTEGER NOT NULL, token_expires INTEGER,
+    token_used INTEGER, token_reads_only INTEGER NOT NULL, token_modules TEXT, token_networks TEXT,
+    authdata_hash TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS token_by_user ON token (token_user);
+"""
+
 
 class TokenRow(Model):
     token_id = IntegerField()

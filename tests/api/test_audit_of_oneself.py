@@ -118,6 +118,43 @@ def test_a_later_user_of_the_name_sees_nothing_of_the_one_before(site):
     assert in_short(own(log_in(site, "bob"))) == ["bob ok", "root users add ok"]
 
 
+@pytest.mark.sqlite
+def test_deleting_a_user_changes_few_rows_however_many_records_are_about_them(site):
+    """Others cannot write meanwhile, and anybody can fail to log in as somebody."""
+    root = log_in(site, "root")
+    ask(root, "pop/?add", pop_user="bob")
+    for table in ("audit", "audit_entry", "audit_subject"):
+        others = ", ".join(
+            name for _, name, *_ in site.state(f"PRAGMA table_info({table})") if name != "audit_id"
+        )
+        numbers = "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 3000)"
+        site.state(
+            f"{numbers} INSERT INTO {table} (audit_id, {others})"
+            f" SELECT audit_id + n, {others} FROM {table}, number WHERE audit_id = 2"
+        )
+    state = site.app.state.connect()
+    before = state.total_changes
+    ask(root, "users/?delete", user_name="bob")
+    assert site.app.state.connect() is state and state.total_changes - before < 20
+    ask(root, "users/?add", user_name="bob", user_authdata="pw")
+    assert in_short(own(log_in(site, "bob"))) == ["bob ok", "root users add ok"]
+
+
+def test_what_hides_the_records_of_a_former_user_goes_with_the_last_of_them(tmp_path):
+    site = Site(tmp_path, audit_lifetime=1000)
+    root = log_in(site, "root")
+    ask(root, "pop/?add", pop_user="bob")
+    ask(root, "users/?delete", user_name="bob")
+    ask(root, "users/?delete", user_name="ann")  # no record is about ann
+    assert site.state("SELECT COUNT(*) FROM audit_former_user") == [(1,)]
+    ask(root, "pop/?add", pop_user="dele")
+    assert site.state("SELECT COUNT(*) FROM audit_former_user") == [(1,)]
+    site.state("UPDATE audit SET audit_time = audit_time - 90000")
+    site.state("UPDATE audit SET audit_time = audit_time - 10000 WHERE audit_target <> 'dele'")
+    ask(root, "pop/?delete", pop_user="dele")
+    assert site.state("SELECT COUNT(*) FROM audit_former_user") == [(0,)]
+
+
 def test_addresses_of_a_longer_name_that_is_shortened_to_ones_own_are_not_in_it(tmp_path):
     site = Site(tmp_path)
     root, name = log_in(site, "root"), "n" * 200

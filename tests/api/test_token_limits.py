@@ -248,3 +248,23 @@ def test_token_does_nothing_once_the_password_has_changed(either, monkeypatch):
     assert (answer["status"], answer["login"]) == (INVALID_TOKEN, False) and either.sql(
         "SELECT * FROM popd"
     ) == []
+
+
+@pytest.mark.sqlite
+def test_only_a_users_own_tokens_are_read_however_many_there_are(site):
+    """Each new user is checked for tokens of a former user of the name."""
+    make_token(site)
+    site.state("DROP INDEX IF EXISTS token_by_user")  # as an older version has left it
+    site.state(
+        "WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 20000)"
+        " INSERT INTO token SELECT NULL, n, 'user' || n, token_name, token_created, token_expires, token_used,"
+        " token_reads_only, token_modules, token_networks, authdata_hash FROM token, number WHERE token_id = 1"
+    )
+    site.app.state.close()
+    steps: list = []
+    site.app.state.connect().set_progress_handler(lambda: steps.append("1,000 instructions"), 1000)
+    assert site("users/?add", user_name="new")["status"] == "ok"
+    assert len(site("tokens/?get", "bob")["tokens"]) == 1
+    assert site("users/?delete", user_name="new")["status"] == "ok"
+    assert len(steps) < 10
+    site.app.state.connect().set_progress_handler(None, 0)

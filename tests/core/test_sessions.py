@@ -221,9 +221,10 @@ def test_session_expires_after_session_lifetime(tmp_path, clock):
     assert is_logged_in(browser)
     clock.now += 11
     assert ask(browser)["status"] == NO_USER_NAME
-    clock.now += 8 * 86400
-    ask(log_in(site), "?logout")
-    assert site.state("SELECT COUNT(*) FROM session_change") == [(1,)]  # what expired does not pile up
+    for _ in range(30):
+        clock.now += 86400
+        ask(log_in(site), "?logout")
+    assert site.state("SELECT COUNT(*) FROM session_change") == [(8,)]  # what expired does not pile up
 
 
 def test_an_id_with_any_byte_changed_is_no_session(site):

@@ -159,7 +159,7 @@ def test_whatever_statement_fails_is_repeated_or_refused(
     before = [database.sql(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
     position, ended = 0, []
     while len(ended) < position + 1:
-        site.app.db.pool.forget(), site.app.state.pool.forget(), site.app.db.keys.clear()
+        site.app.db.pool.close_idle(), site.app.state.pool.close_idle(), site.app.db.keys.clear()
         with monkeypatch.context() as patched:
             sent = failing_at(patched, position, number)
             answer = site.answer(url, "*", auth={"user_name": "root", "password": "pw"}, **fields)

@@ -101,7 +101,7 @@ def test_the_first_requests_of_many_threads_share_one_pool(database, tmp_path):
             assert {job.result()["status"] for job in jobs} == {"ok"}
         for store in (app.app.db, app.app.state):
             assert len(store.pools) == 1 and store.pool.places._value == 8
-            store.pool.forget()
+            store.pool.close_idle()
 
 
 FAILS = {

@@ -19,7 +19,7 @@ def site(tmp_path, database):
     create_master_database(database.url)
     made = SiteOnServer(tmp_path / "site", database.url)
     yield made
-    made.app.db.pool.forget(), made.app.state.pool.forget()
+    made.app.db.pool.close_idle(), made.app.state.pool.close_idle()
 
 
 def dump(database) -> dict[str, list]:
@@ -114,7 +114,7 @@ def test_nothing_that_was_shortened_is_committed_by_who_goes_on(site, database):
     """Also where the server's administrator has switched its notes off, and among many rows."""
     before, store = dump(database), site.app.db
     database.sql("SET GLOBAL sql_notes = 0"), database.sql("SET GLOBAL max_error_count = 0")
-    store.pool.forget()
+    store.pool.close_idle()
     insert = mailapi.PreparedQuery(mailapi.Users.insert(user_name=mailapi.param("name")))
     try:
         for attempt in (
@@ -146,7 +146,7 @@ def test_rows_too_large_for_the_server_are_refused_among_many(site, mariadb):
     [(before,)] = mariadb.sql("SELECT @@GLOBAL.max_allowed_packet")
     mariadb.sql("SET GLOBAL max_allowed_packet = 1048576")
     store = site.app.db
-    store.pool.forget()
+    store.pool.close_idle()
     try:
         insert = mailapi.PreparedQuery(
             mailapi.Users.insert(user_name=mailapi.param("name"), user_database=mailapi.param("size"))
@@ -313,7 +313,7 @@ def test_a_connection_to_another_host_than_the_first_is_given_up_in_time(
         first = store.connect().thread_id()
         store.release()
         assert (store.connect().thread_id() == first) is same
-        store.release(), store.pool.forget()
+        store.release(), store.pool.close_idle()
 
 
 def test_a_deadlock_of_the_mail_servers_database_may_be_repeated(database):

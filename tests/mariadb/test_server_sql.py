@@ -139,3 +139,15 @@ def test_backslashes_in_expressions_decide_as_in_sqlite(site, tmp_path, database
             answers.append(site(url, user=user, **fields))
         assert answers[0] == answers[1], (user, url, fields)
     there.db.close(), there.state.close()
+
+
+def test_defaults_of_columns_are_sqlites(database):
+    schema = """CREATE TABLE a (number INTEGER PRIMARY KEY, product INTEGER DEFAULT ((1 + 2) * (3)),
+        text TEXT DEFAULT ('(x)'), plain INTEGER NOT NULL DEFAULT 7)"""
+    with serverschema.model(schema) as sqlite, contextlib.closing(ServerStore(database.url).open()) as server:
+        serverschema.create(server, sqlite)
+        cursor = server.cursor()
+        cursor.execute("INSERT INTO a (number) VALUES (1)")
+        cursor.execute("SELECT * FROM a")
+        sqlite.execute("INSERT INTO a (number) VALUES (1)")
+        assert list(cursor.fetchall()) == sqlite.execute("SELECT * FROM a").fetchall() == [(1, 9, "(x)", 7)]

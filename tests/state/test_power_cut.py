@@ -31,6 +31,14 @@ def test_what_ends_stays_ended_after_a_power_cut(site, end):
     assert synchronous(site) == 1  # NORMAL
 
 
+def test_a_power_cut_shows_no_later_user_what_was_about_the_one_before(site):
+    log_in(site, "ann")
+    run = statements(site, lambda: site("users/?delete", user_name="ann"))
+    marked = next(n for n, sql in enumerate(run) if '"audit_former_user"' in sql)
+    level = [sql for sql in run[:marked] if "PRAGMA synchronous" in sql][-1]
+    assert level == "PRAGMA synchronous = FULL"
+
+
 def test_other_writes_do_not_wait_for_the_disk(site):
     browser = log_in(site, "root")
     for work in (

@@ -1,5 +1,7 @@
 """The state database in a file: what a module is told that uses it in the wrong way."""
 
+import os
+
 import pytest
 
 import mailapi
@@ -18,3 +20,20 @@ def test_a_query_before_the_state_database_is_open_says_what_to_do(tmp_path):
     assert state.read(query) == [(1,)]
     with state.transaction("DEFERRED"):
         assert state.one(query) == {"one": 1}
+
+
+@pytest.mark.sqlite
+def test_tables_are_added_to_a_file_of_another_owner(tmp_path, monkeypatch):
+    """An update adds tables; only the owner of a file can change its mode."""
+    site = Site(tmp_path)
+    site("tokens/?add", user="ann", token_name="x")
+    site.state("DROP TABLE audit_former_user")
+    site.app.state.close()
+
+    def refuse(path, mode):
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "chmod", refuse)
+        assert len(site("tokens/?get", user="ann")["tokens"]) == 1
+    assert site.state("SELECT COUNT(*) FROM audit_former_user") == [(0,)]

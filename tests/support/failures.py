@@ -74,7 +74,7 @@ def site_on_mariadb(tmp_path, database):
     create_master_database(database.url)
     made = SiteOnServer(tmp_path / "site", database.url)
     yield made
-    made.app.db.pool.forget(), made.app.state.pool.forget()
+    made.app.db.pool.close_idle(), made.app.state.pool.close_idle()
 
 
 @contextlib.contextmanager
