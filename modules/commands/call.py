@@ -13,6 +13,7 @@ The answer is printed as tables on a terminal, otherwise as JSON. If the action 
 import getpass
 import json
 import os
+import pwd
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ import mailapi
 from ..http.event import SUCCESSFUL, Event
 from ..openapi.schemas import schema_of
 from .call_help import describe_action, expected, list_actions, list_modules, suggestion
+from .check_report import name_of
 from .package_files import installed_modules
 from .progress import TerminalLine
 from .table import print_answer
@@ -173,7 +175,7 @@ def notify(
     """
     event = Event(module.path, status, 200, "", "local")
     event.describe(call, endpoint)
-    event.user_name = event.user_name or f"local:{getpass.getuser()}"
+    event.user_name = event.user_name or f"local:{name_of(pwd.getpwuid, os.getuid())}"
     if event.changes:
         app.notify("on_request", event)
 
