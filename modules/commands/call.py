@@ -118,6 +118,8 @@ def make_call(
 
     With --as, that user is the caller. ApiError if there is no such user, or if a field is invalid.
     """
+    if args.limit is not None and args.limit < 1:
+        raise mailapi.ApiError("--limit must be at least 1.")
     fields = dict(read_field(argument, endpoint, generation) for argument in args.words[2:])
     if args.after is not None:
         if "after" not in endpoint.query:
@@ -228,16 +230,11 @@ def read_secret(name: str) -> str:
 
 def ask_for_secrets(endpoint: mailapi.Endpoint, generation: mailapi.Generation, fields: dict) -> dict:
     """Ask on the terminal for required secrets that `fields` lacks. Return them by name; {} without a terminal."""
-    missing = (
-        [
-            name
-            for name in endpoint.needed(generation)
-            if endpoint.optional.get(name) is mailapi.secret and name not in fields
-        ]
-        if sys.stdin.isatty()
-        else []
-    )
-    return {name: read_secret(name) for name in missing}
+    kinds = endpoint.fields(generation)
+    missing = [
+        name for name in endpoint.needed(generation) if kinds[name] is mailapi.secret and name not in fields
+    ]
+    return {name: read_secret(name) for name in missing} if sys.stdin.isatty() else {}
 
 
 def read_document(path: str) -> str:
