@@ -15,10 +15,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.databases import ADMIN, PASSWORD, ROOT, database, name
+from bench.databases import ADMIN, FOLDER, PASSWORD, ROOT, database, name
 from bench.load import ask, log_in
 from bench.plot import draw
-from bench.servers import FOLDER, SERVERS, Server, serve
+from bench.servers import SERVERS, Server, serve
 
 SIZES = (1, 10, 100, 1000, 10_000, 100_000)
 MOST_REQUESTS = 200

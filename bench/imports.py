@@ -9,9 +9,9 @@ import sqlite3
 import time
 from pathlib import Path
 
-from bench.databases import authdata, database
+from bench.databases import FOLDER, authdata, database
 from bench.load import ask, log_in
-from bench.servers import FOLDER, SERVERS, Unavailable, serve
+from bench.servers import SERVERS, Unavailable, serve
 
 FILES = {
     "plain passwords, CSV": lambda names: (

@@ -17,7 +17,7 @@ import bottle
 import orjson
 
 import mailapi
-from bench.databases import name
+from bench.databases import FOLDER, name
 
 application = bottle.Bottle()
 databases: dict[str, sqlite3.Connection] = {}
@@ -70,7 +70,7 @@ def run(args):
     """Print the CPU of each request as a multiple of the floor: the least, and mailapi's."""
     from bench import rows
     from bench.load import load
-    from bench.servers import FOLDER, serve
+    from bench.servers import serve
     from bench.traffic import Installation
 
     folder = FOLDER / f"least-{os.getpid()}"

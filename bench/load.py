@@ -169,6 +169,3 @@ class Connection:
     def close(self):
         if self.socket:
             self.socket.close()
-
-
-__all__ = ["CONNECTIONS", "TURN", "Request", "Sample", "ask", "load", "log_in"]

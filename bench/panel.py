@@ -10,9 +10,9 @@ import sqlite3
 import statistics
 from pathlib import Path
 
-from bench.databases import ADMIN, MAIL, database, name
+from bench.databases import ADMIN, FOLDER, MAIL, database, name
 from bench.load import ask, log_in
-from bench.servers import FOLDER, Server, serve
+from bench.servers import Server, serve
 
 READER, MAILS = name(2), 1000
 PAGES = {

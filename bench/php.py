@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import rows
-from bench.databases import ADMIN, ROOT, database, execute
+from bench.databases import ADMIN, FOLDER, ROOT, database, execute
 from bench.load import Sample, load
 from bench.rows import BY_NAME
-from bench.servers import FOLDER, SBIN, Server, Unavailable, free_port, running_instance, serve
+from bench.servers import SBIN, Server, Unavailable, free_port, running_instance, serve
 from bench.traffic import Installation, p99, short
 
 REQUESTS = [BY_NAME[name] for name in BY_NAME if "GET" not in name and "mailbox" not in name]

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 import mailapi
-from bench.databases import PASSWORD, ROOT, database, name
+from bench.databases import FOLDER, PASSWORD, ROOT, database, name
 from bench.load import ask, log_in
-from bench.servers import FOLDER, Server, serve
+from bench.servers import Server, serve
 
 sys.path.append(str(ROOT / "tests"))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mailapi
-from bench.databases import FOLDER, ROOT
+from bench.databases import ROOT
 
 sys.path.append(str(ROOT / "tests"))
 from support.instances import SBIN, free_port, running_instance  # noqa: E402
@@ -160,6 +160,3 @@ def write_config(config: Path, dbpath: Path, folder: Path):
         "free_attempts": 10**9,
     }
     config.write_text("".join(f"{key} = {value!r}\n" for key, value in keys.items()))
-
-
-__all__ = ["FOLDER", "SERVERS", "Server", "Unavailable", "command", "serve"]

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import rows
-from bench.databases import ADMIN, MailDaemon, database, execute
+from bench.databases import ADMIN, FOLDER, MailDaemon, database, execute
 from bench.load import Sample, load, log_in
 from bench.rows import BY_NAME, MIX_USERS, ORIGINAL_FLOOR, ROWS, Row
-from bench.servers import FOLDER, SERVERS, Server, Unavailable, serve
+from bench.servers import SERVERS, Server, Unavailable, serve
 
 FLOOR_REQUEST = BY_NAME["?get_modules"]
 MIX = Row("a mix of these", 0, users=MIX_USERS)

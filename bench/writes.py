@@ -13,10 +13,10 @@ import statistics
 import time
 from pathlib import Path
 
-from bench.databases import ADMIN, PASSWORD, authdata, database
+from bench.databases import ADMIN, FOLDER, PASSWORD, authdata, database
 from bench.load import load, log_in
 from bench.rows import Row
-from bench.servers import FOLDER, SERVERS, Server, Unavailable, serve
+from bench.servers import SERVERS, Server, Unavailable, serve
 
 INSERTS = (
     "INSERT INTO users (user_name, user_authdata) VALUES (:name, :authdata)",

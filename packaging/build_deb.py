@@ -90,9 +90,10 @@ def fill(tree: Path):
     for script in SCRIPTS.iterdir():
         write(tree / "DEBIAN" / script.name, script.read_text(), 0o755)
     built_at = commit_time()
-    for path in tree.rglob("*"):
+    for path in (tree, *tree.rglob("*")):
         os.utime(path, (built_at, built_at))
-        path.chmod(path.stat().st_mode & 0o755 if path.is_dir() else path.stat().st_mode)
+        # The umask and the modes of the clone's files do not matter.
+        path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
 
 
 def write(path: Path, content: str | bytes, mode: int = 0o644):

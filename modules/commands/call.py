@@ -13,6 +13,7 @@ The answer is printed as tables on a terminal, otherwise as JSON. If the action 
 import getpass
 import json
 import os
+import pwd
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ import mailapi
 from ..http.event import SUCCESSFUL, Event
 from ..openapi.schemas import schema_of
 from .call_help import describe_action, expected, list_actions, list_modules, suggestion
+from .check_report import name_of
 from .package_files import installed_modules
 from .progress import TerminalLine
 from .table import print_answer
@@ -116,6 +118,8 @@ def make_call(
 
     With --as, that user is the caller. ApiError if there is no such user, or if a field is invalid.
     """
+    if args.limit is not None and args.limit < 1:
+        raise mailapi.ApiError("--limit must be at least 1.")
     fields = dict(read_field(argument, endpoint, generation) for argument in args.words[2:])
     if args.after is not None:
         if "after" not in endpoint.query:
@@ -173,7 +177,7 @@ def notify(
     """
     event = Event(module.path, status, 200, "", "local")
     event.describe(call, endpoint)
-    event.user_name = event.user_name or f"local:{getpass.getuser()}"
+    event.user_name = event.user_name or f"local:{name_of(pwd.getpwuid, os.getuid())}"
     if event.changes:
         app.notify("on_request", event)
 
@@ -226,16 +230,11 @@ def read_secret(name: str) -> str:
 
 def ask_for_secrets(endpoint: mailapi.Endpoint, generation: mailapi.Generation, fields: dict) -> dict:
     """Ask on the terminal for required secrets that `fields` lacks. Return them by name; {} without a terminal."""
-    missing = (
-        [
-            name
-            for name in endpoint.needed(generation)
-            if endpoint.optional.get(name) is mailapi.secret and name not in fields
-        ]
-        if sys.stdin.isatty()
-        else []
-    )
-    return {name: read_secret(name) for name in missing}
+    kinds = endpoint.fields(generation)
+    missing = [
+        name for name in endpoint.needed(generation) if kinds[name] is mailapi.secret and name not in fields
+    ]
+    return {name: read_secret(name) for name in missing} if sys.stdin.isatty() else {}
 
 
 def read_document(path: str) -> str:

@@ -20,10 +20,11 @@ def options(parser):
     parser.add_argument(
         "--repair", action="store_true", help="correct the errors that modules find in their data"
     )
+    parser.add_argument("--quiet", action="store_true", help="print only what is wrong, such as for cron")
 
 
 def run(args):
-    report = Report()
+    report = Report(args.quiet)
     daemon, service = existing_user(report, args.daemon), existing_user(report, args.service)
     try:
         app = mailapi.create_app(args.config)

@@ -1,5 +1,6 @@
 """Checks the content of the master database for `mailapi check`: schema, tables, rows and permissions."""
 
+import sqlite3
 from pathlib import Path
 
 from peewee import fn
@@ -20,7 +21,7 @@ def check_master_database(report: Report, app: mailapi.Application):
         (check_server if mailapi.is_url(app.config.dbpath) else check_file)(report, app)
         check_modules(report, app, generation)
         check_permissions(report, app, generation)
-    except (mailapi.ApiError, mailapi.peewee.PeeweeException) as error:
+    except (mailapi.ApiError, mailapi.peewee.PeeweeException, sqlite3.Error) as error:
         report.bad(f"database: {location}: {error}")
 
 

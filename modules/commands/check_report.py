@@ -10,12 +10,17 @@ import mailapi
 
 
 class Report:
-    """Prints the result of each check as a line: good, warning or error. `failed` is True after the first error."""
+    """Prints the result of each check as a line: good, warning or error. `failed` is True after the first error.
 
-    failed = False
+    If `quiet` is True, only errors are printed.
+    """
+
+    def __init__(self, quiet: bool):
+        self.quiet, self.failed = quiet, False
 
     def good(self, line: str):
-        print(f"ok    {mailapi.printable(line)}")
+        if not self.quiet:
+            print(f"ok    {mailapi.printable(line)}")
 
     def bad(self, line: str):
         self.failed = True
@@ -23,7 +28,8 @@ class Report:
 
     def warn(self, line: str):
         """Print a warning, which does not change the exit status of `mailapi check`."""
-        print(f"warn  {mailapi.printable(line)}")
+        if not self.quiet:
+            print(f"warn  {mailapi.printable(line)}")
 
     def result(self, passed: bool, good: str, bad: str):
         """Print the line `good` if `passed` is True; otherwise print the line `bad` as an error."""

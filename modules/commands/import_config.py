@@ -20,7 +20,7 @@ TOKEN = re.compile(
   | (?P<text>'(?>(?:[^'\\]|\\.)*)'|"(?>(?:[^"\\]|\\.)*)")
   | (?P<name>\$?[A-Za-z_]\w*)
   | (?P<number>\d+)
-  | (?P<sign>=>|::|'(?>(?:[^'\\]|\\.)*)|"(?>(?:[^"\\]|\\.)*)|.)
+  | (?P<sign>=>|===?|::|'(?>(?:[^'\\]|\\.)*)|"(?>(?:[^"\\]|\\.)*)|.)
 """,
     re.VERBOSE | re.DOTALL,
 )
@@ -86,12 +86,12 @@ class Reader:
     """Reads the values that a PHP file assigns to variables and constants, without running the file."""
 
     def __init__(self, source: str, path: Path):
-        self.path, self.source = path, source
-        self.tokens = [
-            (match.lastgroup or "", match[0], match.start())
-            for match in TOKEN.finditer(source)
-            if match.lastgroup != "space"
-        ]
+        self.path = path
+        self.tokens, line = [], 1
+        for match in TOKEN.finditer(source):
+            if match.lastgroup != "space":
+                self.tokens.append((match.lastgroup or "", match[0], line))
+            line += match[0].count("\n")
         self.position = 0
         self.others: dict[int, str] = {}  # line → how a statement begins there that was not understood
 
@@ -114,7 +114,7 @@ class Reader:
         values: dict = {}
         begins = False  # a statement, with the next token
         while self.position < len(self.tokens):
-            kind, word, position = self.take()
+            kind, word, line = self.take()
             if word == "<" and self.peek() == "?":  # <?php or <?=
                 self.position += 2
                 begins = True
@@ -123,39 +123,36 @@ class Reader:
                 values[word.removeprefix("$")] = self.expression()
                 begins = False
             elif word == "define" and self.peek() == "(":
-                values |= self.definition(position)
+                values |= self.definition(line)
                 begins = False
             else:
                 if begins and kind == "name":
-                    self.leave_out(position, word)
+                    self.leave_out(line, word)
                 begins = word in (";", "{", "}") or begins and word == "?"
         return values
 
-    def definition(self, position: int) -> dict:
-        """Read the arguments of define(NAME, VALUE). Return {NAME: VALUE}; {} if NAME is not a known setting.
-
-        `position` is where the statement begins in the source.
-        """
+    def definition(self, line: int) -> dict:
+        """Read the arguments of define(NAME, VALUE) in a line. Return {NAME: VALUE}; {} if NAME is no known setting."""
         self.take()
         key = self.expression()
         if key not in KEYS:
-            self.leave_out(position, f"define({key!r})")
+            self.leave_out(line, f"define({key!r})")
             return {}
         self.expect(",")
         return {key: self.expression()}
 
-    def leave_out(self, position: int, text: str):
+    def leave_out(self, line: int, text: str):
         """Record a statement that the reader does not understand, so that left_out() reports it.
 
-        `text` is the beginning of the statement, and `position` is its position in the source.
+        `text` is the beginning of the statement, and `line` the number of its line.
         """
         kind, following, _ = self.tokens[self.position] if self.position < len(self.tokens) else ("", "", 0)
         if text.lower() in ("include", "include_once", "require", "require_once") and kind == "text":
             text += f" {following}"
-        self.others.setdefault(self.source.count("\n", 0, position) + 1, " ".join(text.split()))
+        self.others.setdefault(line, " ".join(text.split()))
 
     def take(self) -> tuple[str, str, int]:
-        """Read the next token. Return its kind, its text, and its position in the source: ("number", "7", 120)."""
+        """Read the next token. Return its kind, its text, and the number of its line: ("number", "7", 3)."""
         if self.position >= len(self.tokens):
             raise mailapi.ConfigError(f"{self.path} ends in the middle of a value.")
         self.position += 1
@@ -169,8 +166,9 @@ class Reader:
             raise self.unreadable(token)
 
     def unreadable(self, token) -> mailapi.ConfigError:
-        line = self.source.count("\n", 0, token[2]) + 1
-        return mailapi.ConfigError(f"{self.path}, line {line}: cannot read {token[1]} without running PHP.")
+        return mailapi.ConfigError(
+            f"{self.path}, line {token[2]}: cannot read {token[1]} without running PHP."
+        )
 
     def expression(self):
         value = self.value()

@@ -34,11 +34,11 @@ def run(args):
     password = ask_password() if sys.stdin.isatty() else random_password()
     create(dbpath, args.admin, password)
     print(f"Created {without_password(dbpath)} with the administrator {args.admin}.")
+    if not sys.stdin.isatty():
+        print(f"Password, shown only now: {password}", flush=True)
     write_config(args.config, args.dbpath)
     if configured and not same_database(dbpath, configured):
         print(f"{args.config} still names {without_password(configured)}.")
-    if not sys.stdin.isatty():
-        print(f"Password, shown only now: {password}")
 
 
 def same_database(dbpath: str, configured: str) -> bool:

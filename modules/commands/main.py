@@ -8,13 +8,14 @@ import argparse
 import importlib
 import os
 import pkgutil
+import sqlite3
 import sys
 
 import peewee
 
 from mailapi import ApiError, ConfigError, __version__, printable
 
-ANSWERED = (ConfigError, ApiError, peewee.PeeweeException, OSError, ValueError, RecursionError, EOFError)
+ANSWERED = (ConfigError, ApiError, peewee.PeeweeException, sqlite3.Error, OSError, ValueError, RecursionError)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the shell's prompt begins on a new line
         return 130
+    except EOFError:
+        print("\nmailapi: the input ended before an answer.", file=sys.stderr)
+        return 1
     except OSError as error:
         what = f"{error.filename}: " if error.filename else ""
         print(f"mailapi: {printable(f'{what}{error.strerror or error}')}", file=sys.stderr)

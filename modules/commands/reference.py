@@ -42,7 +42,7 @@ def run(args):
     folder = Path(args.folder)
     folder.mkdir(exist_ok=True)
     for name, page in pages().items():
-        (folder / name).write_text(page)
+        (folder / name).write_text(page, encoding="utf-8")
 
 
 def pages() -> dict[str, str]:

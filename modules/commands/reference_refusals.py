@@ -2,12 +2,10 @@
 
 import ast
 import re
-from pathlib import Path
 from typing import NamedTuple
 
-import mailapi
-
 from ..openapi.codes import HTTP_STATUS, OF_FIRST_WIRE
+from .package_files import python_sources
 
 RAISING = {"ApiError", "LoginRefused", "otherwise"}
 DEFAULT_CODES = {"LoginRefused": "not_logged_in", "otherwise": "not_allowed"}
@@ -30,11 +28,8 @@ class Refusal(NamedTuple):
 
 def all_refusals() -> list[Refusal]:
     """Return the refusals in all source files except those in commands/, sorted by HTTP status, code and sentence."""
-    here = Path(__file__).parent
-    files = [Path(str(mailapi.__file__)), *(p for p in here.parent.rglob("*.py") if p.parent != here)]
-    return sorted(
-        {refusal for file in files for refusal in refusals_in(ast.parse(file.read_text()))}, key=sort_key
-    )
+    sources = [text for path, text in python_sources() if not path.startswith("commands/")]
+    return sorted({refusal for text in sources for refusal in refusals_in(ast.parse(text))}, key=sort_key)
 
 
 def sort_key(refusal: Refusal) -> tuple:

@@ -11,6 +11,7 @@ from pathlib import Path
 import mailapi
 
 from ..openapi.examples import TIMES
+from .package_files import read_schema
 
 NAME, PASSWORD = "root", "pw"
 # The states of the installation, one after the other. An action's sample is from the first one in which it succeeds.
@@ -59,10 +60,9 @@ class Samples:
         self.folder.cleanup()
 
     def make_app(self) -> mailapi.Application:
-        schema = (Path(__file__).parent / "schema9.sql").read_text()
         path = Path(self.folder.name) / "master.db3"
         with contextlib.closing(sqlite3.connect(path)) as made:
-            made.executescript(schema)
+            made.executescript(read_schema())
         return mailapi.create_app({"dbpath": str(path), "modulelist": self.modulelist})
 
     def reset(self, states: tuple[str, ...]):

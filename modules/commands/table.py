@@ -75,7 +75,7 @@ def print_table(rows: list[dict]):
 
 def fitting_widths(widths: list[int], width: int) -> list[int]:
     """Reduce the largest widths of columns until the table fits into `width` characters. Return the new widths."""
-    widths = list(widths)
+    widths = [min(each, max(width, NARROWEST)) for each in widths]  # at once, as a text may have megabytes
     while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > NARROWEST:
         widths[widths.index(max(widths))] -= 1
     return widths
@@ -91,7 +91,7 @@ def cell(name: str, value) -> str:
 
     Times are shown as local dates: "2026-01-31 12:00:00". The values of objects in a list are separated by commas.
     """
-    if value is not None and name.endswith(TIMES) and str(value).isdigit() and 0 < int(value) < 2**40:
+    if name.endswith(TIMES) and re.fullmatch("[0-9]{1,12}", str(value)) and int(value):
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(value)))
     if isinstance(value, bool) or name in FLAGS and value in (0, 1):
         return "true" if value else "false"

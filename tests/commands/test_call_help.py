@@ -64,6 +64,14 @@ def test_a_list_without_columns_has_its_name(capsys):
         assert capsys.readouterr().out.replace(" ", "") == printed.replace(" ", "")
 
 
+def test_what_looks_like_a_time_and_is_none_is_printed_as_it_is(capsys):
+    from mailapi_modules.commands.table import cell
+
+    for value in ("²", "1" * 5000, "-5", "0", 10**12, None):
+        assert cell("mail_submission", value) == ("" if value is None else str(value))
+    assert cell("mail_submission", "1700000000").startswith("2023-11-1")
+
+
 def test_help_of_a_module_has_its_actions(site, tmp_path):
     said = run_mailapi(tmp_path, "call", "users")
     assert re.search(r"^set_password  +\S", said, re.M)
@@ -102,6 +110,7 @@ def test_every_action_has_a_help_in_both_generations(tmp_path, generation):
         ("queue get mail_state=x", "Invalid value for mail_state. Expected: `waiting`, `deferred`, `failed`: waiting: "),
         ("audit get since=x", "Invalid value for since. Expected: whole number: The earliest time, in seconds since "),
         ("services get", "Unknown module services. modulelist in config.py lacks it, or it is not for generation 9. "),
+        ("users get --limit -1", "--limit must be at least 1."),
         ("users add user_name=x --after y", "add has no pages: leave out --after."),
         ("users import file=missing.csv", "missing.csv: No such file or directory"),
     ],

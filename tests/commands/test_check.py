@@ -75,6 +75,30 @@ def test_a_config_that_others_can_write_to_fails(in_public):
     )
 
 
+########## What is printed ########################################################################
+
+
+def test_quietly_only_what_is_wrong_is_printed(configured_site, tmp_path):
+    configured_site.sql("INSERT INTO api_access VALUES ('ann', 'delegte')")  # a warning
+    assert run_mailapi(tmp_path, "check", "--quiet") == ""
+    configured_site.sql("INSERT INTO addresses (address_expression, address_router) VALUES ('b@x', 'bogus')")
+    said = run_mailapi(tmp_path, "check", "--quiet", check=1)
+    assert said.startswith("FAIL  Address: b@x has a router") and said.count("\n") == 1
+
+
+def test_a_damaged_database_is_a_failure_and_no_traceback(configured_site, tmp_path):
+    for i in range(400):
+        configured_site.sql("INSERT INTO users (user_name) VALUES (?)", f"user{i}{'x' * 1000}")
+    [page] = configured_site.sql("SELECT rootpage FROM sqlite_master WHERE name = 'users'")[0]
+    size = configured_site.sql("PRAGMA page_size")[0][0]
+    with configured_site.dbpath.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    said = run_mailapi(tmp_path, "check", check=1)
+    assert "FAIL  integrity: " in said or "FAIL  database: " in said
+    assert "ok    state: " in said, "what comes after it is checked, too"
+
+
 ########## The state database ####################################################################
 
 

@@ -61,6 +61,20 @@ def test_the_service_works_on_after_a_call_of_roots(service, umask):
 
 
 @as_root
+def test_a_user_id_without_a_name_as_in_a_container_can_call_and_check(service):
+    nameless = {"user": 54321, "group": 54321, "extra_groups": []}
+    for path in (service.config, service.state.parent, service.master.parent, service.master):
+        os.chown(path, 54321, 54321)
+    added = service.run("call", "users", "add", "user_name=carol", **nameless)
+    assert added.returncode == 0, added.stderr
+    listed = json.loads(service.run("call", "audit", "get", **nameless).stdout)["audit"]
+    assert [(row["audit_user"], row["audit_target"]) for row in listed] == [("local:54321", "carol")]
+    checked = service.run("check", **nameless)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"ok    files: {service.master} can be read and written by 54321" in checked.stdout
+
+
+@as_root
 def test_check_looks_as_the_service_does(service):
     name = USER.pw_name
     assert service.failures() == []

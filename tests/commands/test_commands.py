@@ -49,6 +49,23 @@ def test_init_makes_a_database_and_never_touches_one(tmp_path):
         assert server.post("users/?get", body)["permissions"] == {"admin": True}
 
 
+def test_init_shows_the_password_even_where_it_cannot_write_the_config(tmp_path):
+    said = run_mailapi(tmp_path, "init", "--config", "nowhere/config.py", check=1)
+    assert re.search(r"^Password, shown only now: \S+$", said, re.M) and "nowhere/config.py: No such" in said
+
+
+def test_init_on_a_full_disk_is_a_sentence(tmp_path):
+    command = f"ulimit -f 8; {shlex.join(MAILAPI)} init < /dev/null"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr == "mailapi: disk I/O error\n"
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_init_without_an_answer_is_a_sentence(tmp_path):
+    said = run_on_terminal(tmp_path, "init", answers=[(b"administrator: ", b"\x04")])  # Ctrl-D
+    assert b"mailapi: the input ended before an answer." in said and b"Traceback" not in said
+
+
 def test_init_asks_on_a_terminal(tmp_path):
     first, again = b"administrator: ", b"Once more: "
     said = run_on_terminal(

@@ -54,6 +54,14 @@ def test_import_config_says_of_debug_only_what_is_true(tmp_path):
     assert said == ["# Line 4: $debug was not understood and is left out: only $debugFlag switches debug on."]
 
 
+def test_import_config_takes_no_comparison_for_a_setting(tmp_path):
+    (tmp_path / "config.php").write_text(
+        "<?php\n$dbpath = '/x.db3';\n$modulelist = [];\nif ($debugFlag == true || $dbpath === '') { f(); }\n"
+    )
+    printed = run_mailapi(tmp_path, "import-config", "config.php")
+    assert "dbpath = '/x.db3'" in printed and "debug =" not in printed and "# Line 4: if was not" in printed
+
+
 @pytest.mark.parametrize(
     "php, sentence",
     [

@@ -28,12 +28,13 @@ ON_A_COPY = """
 """
 
 
-def build(target) -> bytes:
+def build(target, umask=-1) -> bytes:
     subprocess.run(
         [sys.executable, ROOT / "packaging/build_deb.py", target],
         check=True,
         capture_output=True,
         env=os.environ | BUILD_TIME,
+        umask=umask,
     )
     return target.read_bytes()
 
@@ -80,8 +81,9 @@ def on_a_copy(folder, package, script: str) -> str:
     return done.stdout
 
 
-def test_two_builds_are_the_same(package, tmp_path):
-    assert build(tmp_path / "again.deb") == package.read_bytes()
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_two_builds_are_the_same(package, tmp_path, umask):
+    assert build(tmp_path / "again.deb", umask) == package.read_bytes()
 
 
 def test_its_files_and_scripts(package, tmp_path):

@@ -160,6 +160,12 @@ def test_every_command_is_there(pyz, tmp_path):
     assert '"User": "modules/users.py"' in run_command(PYTHON, pyz, "import-config", tmp_path / "config.php")
 
 
+def test_the_reference_is_that_of_the_documents(pyz, tmp_path):
+    run_command(PYTHON, pyz, "reference", tmp_path)
+    for name in ("README.md", "users.md", "refusals.md"):  # mailbox.md has samples that need nh3
+        assert (tmp_path / name).read_text() == (ROOT / "docs/reference" / name).read_text()
+
+
 def test_migrate_knows_the_schema(pyz, folder, tmp_path):
     (tmp_path / "old").mkdir()
     Site(tmp_path / "old", generation=8)

@@ -10,7 +10,7 @@ import mailapi
 from support.command_line import run_mailapi, write_config
 from support.pages import code_in, commands, first_column, names_in, read_page, saved_files, section
 from support.site import MODULES, ROOT, Site
-from support.walkthrough import on_terminal
+from support.walkthrough import run_in_bash
 
 PAGE = read_page("how-to/module.md")
 FILES = saved_files(PAGE)
@@ -24,7 +24,7 @@ def typed(command: str, folder) -> str:
     environment = folder / ".venv"
     if not environment.exists():
         environment.symlink_to(sys.prefix)
-    code, said = on_terminal(code_in(PAGE.partition("\n## ")[0], "sh") + command, folder)
+    code, said = run_in_bash(code_in(PAGE.partition("\n## ")[0], "sh") + command, folder)
     assert code == 0, said
     return said
 

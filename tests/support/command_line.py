@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import urllib.error
 import urllib.request
 
@@ -100,10 +101,21 @@ def request_of_root(**fields) -> bytes:
 
 def run_on_terminal(folder, *arguments, answers=()) -> bytes:
     """Run mailapi on a terminal of its own, typing an answer at each prompt; return what it shows."""
+    return on_terminal(folder, [*MAILAPI, *arguments], answers)[1]
+
+
+def on_terminal(folder, command: list, answers=(), size=None) -> tuple[int, bytes]:
+    """Run a command on a terminal of its own, typing an answer at each prompt; return its exit status and what it shows.
+
+    `size` is the terminal's lines and columns, such as (50, 132).
+    """
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(folder)
-        os.execv(sys.executable, [*MAILAPI, *arguments])
+        if size:
+            os.environ.pop("COLUMNS", None)  # the terminal's own width counts, not that of the tests
+            termios.tcsetwinsize(0, size)
+        os.execvp(command[0], command)
     said = b""
     for prompt, typed in [*answers, (None, b"")]:
         unread = len(said)
@@ -111,9 +123,9 @@ def run_on_terminal(folder, *arguments, answers=()) -> bytes:
             while prompt is None or prompt not in said[unread:]:
                 said += os.read(terminal, 4096)
         os.write(terminal, typed)
-    os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.close(terminal)
-    return said
+    return code, said
 
 
 def write_config(folder, modules=MODULES, **config):

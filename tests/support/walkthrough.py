@@ -5,21 +5,15 @@ blocks, a table is what is typed into a form, bold words are clicked, and what i
 """
 
 import contextlib
-import os
-import pty
 import re
-import struct
-import subprocess
 import sys
-import termios
 import types
-from fcntl import ioctl
 from pathlib import Path
 
 import webtest
 
 import mailapi
-from support.command_line import Server
+from support.command_line import Server, on_terminal
 from support.panel import Panel
 
 STEP = re.compile(
@@ -68,7 +62,7 @@ class Walkthrough:
 
     def command(self, block: str) -> str:
         """Run commands as one would paste them into a terminal; the last one must succeed."""
-        code, said = on_terminal(block.replace(":8080/", f":{self.server.port}/"), self.folder)
+        code, said = run_in_bash(block.replace(":8080/", f":{self.server.port}/"), self.folder)
         assert code == 0, said
         return said
 
@@ -120,18 +114,7 @@ def labelled(page, form, label: str):
     raise AssertionError(f"no field {label} in {page.text}")
 
 
-def on_terminal(commands: str, folder: Path) -> tuple[int, str]:
+def run_in_bash(commands: str, folder: Path) -> tuple[int, str]:
     """Run commands of bash on a wide terminal; return the exit status and what it shows."""
-    ours, theirs = pty.openpty()
-    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
-    environ = os.environ | {"COLUMNS": ""}  # the terminal's own width counts, not that of the tests
-    process = subprocess.Popen(
-        ["bash", "-c", commands], cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=environ
-    )
-    os.close(theirs)
-    said = b""
-    with contextlib.suppress(OSError):  # the other end was closed: it is over
-        while part := os.read(ours, 4096):
-            said += part
-    os.close(ours)
-    return process.wait(60), said.decode().replace("\r\n", "\n")
+    code, said = on_terminal(folder, ["bash", "-c", commands], size=(50, 132))
+    return code, said.decode().replace("\r\n", "\n")
