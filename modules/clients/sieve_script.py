@@ -12,11 +12,12 @@ from mailapi import ApiError
 
 BEGIN = "# mailapi settings: accounts/?update writes the lines from here to the end mark."
 END = "# mailapi settings end"
+# An unclosed string or comment ends with the script, so that no part of the script is read twice.
 TOKEN = re.compile(
     r"""
     (?P<blank>[ \t\r\n]+)
   | (?P<comment>\#[^\n]*\n?|/\*(?>.*?\*/|.*\Z))
-  | (?P<string>"(?>(?:[^"\\]|\\.)*)")
+  | (?P<string>"(?>(?:[^"\\]|\\.)*)"?)
   | (?P<word>[A-Za-z_]+)
   | (?P<sign>.)
 """,

@@ -69,12 +69,11 @@ def test_lines_of_ours_that_somebody_has_changed_are_named(lines):
         split("\n".join(lines))
 
 
-def test_a_comment_without_an_end_is_read_once():
-    script = 'require ["vacation"];\n' + BEGIN + "\n# {}\nvacation text:\n" + "/* " * 400_000 + "\n.\n;\n"
-    with pytest.raises(
-        mailapi.ApiError, match="cannot be read: delete them"
-    ):  # hours, if each `/*` is searched to the end
-        split(script)
+@pytest.mark.parametrize("opening", ["/* ", '\\"'])
+def test_comments_and_strings_without_an_end_are_read_once(opening):
+    text = "vacation text:\n" + opening * 250_000 + "\n.\n;\n"
+    with pytest.raises(mailapi.ApiError, match="cannot be read: delete them"):
+        split(f'require ["vacation"];\n{BEGIN}\n# {{}}\n{text}')  # hours, if each is searched to the end
 
 
 def test_quotes_end_no_string():
