@@ -2,16 +2,19 @@
 
 import json
 import sqlite3
+import time
 from contextlib import closing
+from itertools import count
 from typing import NamedTuple
 
 from peewee import Query, fn
 
-from mailapi import PreparedQuery
+from mailapi import ApiError, PreparedQuery
 
 from ..directory.address_tables import AddressTable, address_table, each_address_table
 from .outbox import Outbox
 from .queue_access import has_id_among
+from .routing_rules import as_text
 
 MAILS = Outbox.select(Outbox.mail_id, Outbox.mail_submitter, Outbox.mail_envelopefrom)
 AMONG = has_id_among(Outbox.mail_id)
@@ -32,24 +35,44 @@ ROWS = {
     False: each_address_table(lambda table: possible_rows(table, SENDERS)),
     True: each_address_table(lambda table: possible_rows(table, SENDERS.where(AMONG))),
 }
-# Matches senders with address expressions in a database in memory, as patterns with many % take long: meanwhile, the
-# mail daemons can write to the master database. LIKE is slow: so expressions without a wildcard are compared for
-# equality, and those without % only with senders of the same length. If several expressions match a sender, the one
-# with the highest address_order decides, as for incoming mail: a user who has some addresses of a domain does not see
-# what its other addresses send.
+MOST_SECONDS = 10  # of CPU time, for comparing senders with patterns
+STEP = 1000  # instructions of SQLite after which the time is checked
+TOO_MANY = "The queue has too many mails to compare their senders with all addresses. Try again later."
+# Senders are compared with address expressions in a database in memory, so that mail daemons can write to the master
+# database meanwhile. LIKE is slow: it compares only what has a key in common. If several expressions match a sender,
+# the one with the highest address_order decides, as for incoming mail: a user who has some addresses of a domain does
+# not see what its other addresses send.
 TABLES = """
-    CREATE TABLE senders (sender, size);
-    CREATE TABLE expressions (expression, position);
+    CREATE TABLE senders (sender, key, PRIMARY KEY (sender, key)) WITHOUT ROWID;
+    CREATE TABLE expressions (expression, key, own, position);
 """
-LAST_MATCH = """
-    WITH keys AS MATERIALIZED (SELECT expression, position, CASE
-        WHEN instr(expression, '%') THEN '' WHEN instr(expression, '_') THEN length(expression)
-        ELSE lower(expression) END AS length_or_all FROM expressions),
-    matches AS (SELECT sender, position FROM senders JOIN keys ON length_or_all = lower(sender)
-        UNION ALL SELECT sender, position FROM senders JOIN keys ON length_or_all = size AND sender LIKE expression
-        UNION ALL SELECT sender, position FROM senders JOIN keys ON length_or_all = '' AND sender LIKE expression)
-    SELECT sender, max(position) FROM matches GROUP BY sender
+OWN_SENDERS = """
+    WITH matches AS MATERIALIZED (SELECT sender, max(position) AS last FROM senders CROSS JOIN expressions USING (key)
+        WHERE own AND sender LIKE expression GROUP BY sender)
+    SELECT sender FROM matches WHERE NOT EXISTS (
+        SELECT 1 FROM senders AS same CROSS JOIN expressions USING (key)
+        WHERE same.sender = matches.sender AND NOT own AND position > last AND same.sender LIKE expression)
 """
+
+
+def key_of_expression(expression: str) -> str:
+    """Return what a sender must have in common with a pattern to match it, such as "12 @corp.org" for `ann_@corp.org`.
+
+    This is the length and the domain, without the parts that a wildcard leaves open: " @corp.org" for `%@corp.org`,
+    " " for `%`. It is the pattern itself, in lower case, if that has no wildcard.
+    """
+    if "%" not in expression and "_" not in expression:
+        return expression.lower()
+    _, at, domain = expression.lower().rpartition("@")
+    fixed = at and "%" not in domain and "_" not in domain
+    return f"{'' if '%' in expression else len(expression)} {at + domain if fixed else ''}"
+
+
+def keys_of_sender(sender: str) -> set[str]:
+    """Return the results of key_of_expression() for all patterns that can match a sender."""
+    _, at, domain = sender.lower().rpartition("@")
+    sizes, domains = (len(sender), ""), (at + domain if at else "", "")
+    return {sender.lower(), *(f"{size} {domain}" for size in sizes for domain in domains)}
 
 
 class QueuedMails(NamedTuple):
@@ -62,27 +85,36 @@ class QueuedMails(NamedTuple):
 
     def visible_ids(self) -> list[int]:
         """Return the ids of the mails that the users have submitted, or whose sender stores to one of the users."""
-        others = [
-            (mail_id, sender) for mail_id, submitter, sender in self.mails if submitter not in self.users
-        ]
+        senders = {sender for _, submitter, sender in self.mails if sender and submitter not in self.users}
         # The SMTP daemon would read a sender with letters beyond ASCII as another address (docs/wire.md F46).
-        owners = self.owners({sender for _, sender in others if sender and sender.isascii()})
-        own = {mail_id for mail_id, sender in others if owners.get(sender) in self.users}
-        own.update(mail_id for mail_id, submitter, _ in self.mails if submitter in self.users)
-        return [mail_id for mail_id, *_ in self.mails if mail_id in own]
+        own = self.own_senders({sender for sender in senders if sender.isascii()})
+        return [
+            mail_id for mail_id, submitter, sender in self.mails if submitter in self.users or sender in own
+        ]
 
-    def owners(self, senders: set[str]) -> dict[str, str | None]:
-        """Return {sender: the user in whose mailbox mail to this address is stored, or None}."""
-        if not senders:
-            return {}
-        expressions = ((row["address_expression"], number) for number, row in enumerate(self.rows))
+    def own_senders(self, senders: set[str]) -> set[str]:
+        """Return those of `senders`, mail addresses, for which mail is stored in the mailbox of one of the users.
+
+        ApiError (HTTP 503) if it takes more than MOST_SECONDS to compare the senders with all patterns.
+        """
+        texts = [row["address_expression"] for row in self.rows]
+        keys = [key_of_expression(as_text(text)) for text in texts]
+        owned = [self.table.user_of(row) in self.users for row in self.rows]
+        own_keys = {key for key, own in zip(keys, owned) if own}
+        keys_of = ((sender, keys_of_sender(as_text(sender))) for sender in senders)
+        possible = [(sender, key) for sender, shared in keys_of if shared & own_keys for key in shared]
+        until = time.thread_time() + MOST_SECONDS
         with closing(sqlite3.connect(":memory:")) as memory:
             memory.executescript(TABLES)
-            memory.executemany("INSERT INTO senders VALUES (?, ?)", ((each, len(each)) for each in senders))
-            memory.executemany("INSERT INTO expressions VALUES (?, ?)", expressions)
-            return {
-                sender: self.table.user_of(self.rows[last]) for sender, last in memory.execute(LAST_MATCH)
-            }
+            memory.executemany("INSERT INTO senders VALUES (?, ?)", possible)
+            memory.executemany(
+                "INSERT INTO expressions VALUES (?, ?, ?, ?)", zip(texts, keys, owned, count())
+            )
+            memory.set_progress_handler(lambda: time.thread_time() > until, STEP)
+            try:
+                return {sender for (sender,) in memory.execute(OWN_SENDERS)}
+            except sqlite3.OperationalError:
+                raise ApiError(TOO_MANY, http=503, retry_after=60, code="busy") from None
 
 
 def read_queued(call, among: list[int] | None = None) -> QueuedMails | None:

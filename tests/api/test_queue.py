@@ -324,11 +324,11 @@ def test_writers_do_not_wait_while_senders_are_matched(site, monkeypatch):
     """A delegate's patterns may take long: 500 with hundreds of % took ten seconds for 600 mails."""
     give(site, ("%@x.org", "ann"))
     queue_mail(site)
-    free, owners = [], queue_owners.QueuedMails.owners
+    free, own_senders = [], queue_owners.QueuedMails.own_senders
 
     def watched(*args):
         free.append(file_is_free(site.dbpath))
-        return owners(*args)
+        return own_senders(*args)
 
-    monkeypatch.setattr(queue_owners.QueuedMails, "owners", watched)
+    monkeypatch.setattr(queue_owners.QueuedMails, "own_senders", watched)
     assert len(site("queue/?get", user="ann")["queue"]) == 1 and free == [True]
