@@ -86,20 +86,31 @@ class Imap(Client):
             raise ServiceDown(self.kind, f"it did not make {folder}: {to_text(reply[0])[:100]}")
 
     def purge(self, resource: str, user_name: str):
-        """Delete all mails and folders of a user. INBOX remains as an empty folder, since IMAP cannot delete it.
+        """Delete all mails and folders of a user. A folder that the server does not delete, such as INBOX, is emptied.
 
-        `resource`: must be "mail". ServiceDown if config.py has no master user for the server.
+        `resource`: must be "mail". ServiceDown if mails remain, or if config.py has no master user for the server.
         """
         if resource not in self.provides:
             return super().purge(resource, user_name)
         with self.session(user_name, None) as imap:
-            for folder in sorted(quoted_folders(imap), reverse=True):  # inner folders before outer ones
-                if folder.upper() != '"INBOX"':
-                    imap.delete(folder)
-            imap.select("INBOX")
-            imap.uid("STORE", "1:*", "+FLAGS.SILENT", r"(\Deleted)")
-            imap.expunge()
+            for folder in sorted(
+                {'"INBOX"', *quoted_folders(imap)}, reverse=True
+            ):  # inner folders before outer ones
+                if folder.upper() == '"INBOX"' or imap.delete(folder)[0] != "OK" and has_mails(imap, folder):
+                    self.empty_folder(imap, folder)
         return None
+
+    def empty_folder(self, imap: ImapConversation, folder: str):
+        """Delete all mails in a folder. ServiceDown if that fails."""
+        commands = (
+            lambda: imap.select(folder),
+            lambda: imap.uid("STORE", "1:*", "+FLAGS.SILENT", r"(\Deleted)"),
+            imap.expunge,
+        )
+        for command in commands:
+            status, reply = command()
+            if status != "OK":
+                raise ServiceDown(self.kind, f"it did not empty {folder}: {to_text(reply[0])[:100]}")
 
     def quota(self, user_name: str, password: str | None) -> list[dict]:
         """Return the quotas of a user's mailbox, such as [{"resource": "STORAGE", "used": 10, "limit": 1024}].
@@ -117,6 +128,12 @@ class Imap(Client):
                 for triples in resources
                 for i in range(0, len(triples) - 2, 3)
             ]
+
+
+def has_mails(imap: ImapConversation, folder: str) -> bool:
+    r"""Return whether a folder exists and can have mails, which `\Noselect` denies (RFC 3501 section 7.2.2)."""
+    lines = [line[0] if isinstance(line, tuple) else line for line in imap.list(pattern=folder)[1]]
+    return any(line and not re.match(rb"(?i)\([^()]*\\(noselect|nonexistent)\b", line) for line in lines)
 
 
 def quoted_folders(imap: ImapConversation) -> list[str]:
