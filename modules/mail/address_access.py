@@ -3,6 +3,7 @@
 from mailapi import ApiError, param
 
 from ..directory.address_tables import address_table, each_address_table
+from .routing_rules import as_text
 
 EXPRESSION_WITH_ORDER = each_address_table(
     lambda table: table.select(table.address_expression).where(table.address_order == param("order"))
@@ -23,18 +24,19 @@ def is_visible(call, row: dict) -> bool:
     caller, user = call.caller, address_table(call).user_of(row)
     if caller.admin or not caller.delegate:
         return caller.admin or (user is not None and user == call.user_name)
-    return user in caller.delegated_users or caller.may_manage(row["address_expression"])
+    return user in caller.delegated_users or caller.may_manage(as_text(row["address_expression"]))
 
 
 def require_managed(call, order: int, refusal: str):
     """Raise ApiError unless the caller may manage the address with the address_order `order`.
 
-    Raise it, too, if the request has an address_old_expression, and the address has another one: somebody else may have
-    given the order to another address since the client read it. `refusal` is the error message. {permission} in it is replaced by "right" in schema version 8, and by "permission"
-    in version 9. The pattern stored with the address decides, not one in the request (docs/wire.md F07).
+    The pattern stored with the address decides, not one in the request (docs/wire.md F07). `refusal` is the error
+    message; {permission} in it becomes "right" in schema version 8, and "permission" in version 9. Raise ApiError, too,
+    if the request has an address_old_expression that the address does not have: somebody may have given the order to
+    another address since the client read it.
     """
     expression = call.db.value(EXPRESSION_WITH_ORDER[call.generation.number], order=order)
-    if not call.caller.admin and (expression is None or not call.caller.may_manage(expression)):
+    if not call.caller.admin and (expression is None or not call.caller.may_manage(as_text(expression))):
         raise ApiError(call.in_generation(refusal), code="not_allowed")
     expected = call.body.get("address_old_expression")
     if expected and expression != expected:

@@ -4,10 +4,11 @@ from peewee import BooleanField, Cast, IntegerField, TextField
 
 from mailapi import ApiError, Model, PreparedQuery, param
 
-from ..directory.address_tables import address_table, each_address_table
+from ..directory.address_tables import address_table
+from ..directory.new_users import EXPRESSIONS_STORING_TO
 from .addresses import Mailbox
 from .outgoing import OutgoingMail
-from .routing_rules import matching_rows, out_router, outbound
+from .routing_rules import as_text, matching_rows, out_router, outbound
 
 MAX_MESSAGES = 8  # one request may queue so many times max_message bytes; writing them blocks all other mail
 LARGE = 1024 * 1024  # bytes of a message
@@ -41,9 +42,6 @@ INSERT_ROW = PreparedQuery(
         mail_data=Cast(param("data"), "TEXT"),
     )
 )
-OWN_EXPRESSIONS = each_address_table(
-    lambda table: table.select(table.address_expression).where(table.stores_to(param("user"))).distinct()
-)
 
 
 def own_address(call) -> str | None:
@@ -52,8 +50,8 @@ def own_address(call) -> str | None:
     This is the user name if mail to it is stored for the caller, or else the caller's only address. Return None if the
     caller has no address or several.
     """
-    expressions = call.db.column(OWN_EXPRESSIONS[call.generation.number], user=call.user_name)
-    addresses = [each for each in expressions if "@" in each and "%" not in each]
+    expressions = call.db.column(EXPRESSIONS_STORING_TO[call.generation.number], user=call.user_name)
+    addresses = [each for each in {*map(as_text, expressions)} if "@" in each and "%" not in each]
     return call.user_name if call.user_name in addresses else addresses[0] if len(addresses) == 1 else None
 
 

@@ -34,7 +34,8 @@ def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set
     rows = call.db.rows(REMOTES, ids=json.dumps(ids))
     wanted, is_domain = remote.lower(), remote.startswith("@")
     remotes = {
-        row["mail_id"]: visible_remote(row["mail_remote"], visible_whole_routes).lower() for row in rows
+        row["mail_id"]: as_text(visible_remote(row["mail_remote"], visible_whole_routes)).lower()
+        for row in rows
     }
     return [
         mail_id

@@ -290,3 +290,18 @@ def test_check_names_expressions_that_never_match(either, tmp_path):
     for expression in ("jörg@one.org", "%@bücher.example"):
         assert f"FAIL  Address: {expression} has letters beyond ASCII" in printed
     assert "jorg" not in printed
+
+
+def test_what_another_program_stored_as_blob_is_read_as_text(either):
+    router = "'store', ?" if either.generation == 9 else "?"
+    either.sql(f"INSERT INTO addresses VALUES (?, NULL, {router})", b"ann@one.org", "ann")
+    table, row = ("smtpd", "'handoff', ?") if either.generation == 9 else ("msa", "'store', '', 'handoff', ?")
+    either.sql(f"INSERT INTO {table} VALUES ('ann', {row})", b"relay:secret@mx.org")
+    mail = queue_mail(either, submitter="ann", remote=b"relay:secret@mx.org")
+    for user in ("dele", "ann"):
+        (listed,) = either("addresses/?get", user=user)["addresses"]
+        assert listed["address_expression"] == "ann@one.org"
+    assert queued_ids(either, "dele", mail_remote="@mx.org") == [mail]
+    assert queued_ids(either, "ann", mail_remote="mx.org") == [mail]
+    assert send_mail(either, to="x@y.org", subject="x")["status"] == "ok"
+    assert either.sql(QUEUE_ROWS)[-1][1] == "ann@one.org"
