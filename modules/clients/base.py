@@ -56,7 +56,6 @@ class Client:
     kind = ""
     schemes: dict[str, int] = {}  # URL scheme → default port
     setting_keys: tuple[str, ...] = ("url",)  # the keys of SETTINGS that this kind accepts
-    provides: tuple[str, ...] = ()  # the resources that `provision` can create: mail, contacts, calendar
 
     def __init__(self, setting: dict):
         self.url: str = setting["url"]
@@ -82,14 +81,14 @@ class Client:
         `resource`: what to create, "mail", "contacts" or "calendar". `password`: the user's password, or None if it is
         not known. ServiceDown if something cannot be created.
         """
-        raise ServiceDown(self.kind, f"it does not provide {resource}")
+        raise NotImplementedError
 
     def purge(self, resource: str, user_name: str):
         """Delete a user's mail, address books or calendars from the server. ServiceDown if that fails.
 
         `resource`: what to delete, "mail", "contacts" or "calendar".
         """
-        raise ServiceDown(self.kind, f"it does not provide {resource}")
+        raise NotImplementedError
 
     @contextlib.contextmanager
     def conversation(

@@ -36,7 +36,7 @@ CREATE_REQUESTS = {
 
 
 class Dav(Client):
-    kind, schemes, provides = "dav", {"http": 80, "https": 443}, tuple(COLLECTIONS)
+    kind, schemes = "dav", {"http": 80, "https": 443}
     setting_keys = ("url", "user_header", "plain")
 
     def __init__(self, setting: dict):
@@ -65,8 +65,6 @@ class Dav(Client):
         `resource`: "calendar", or "contacts" for an address book. `password`: the user's password, or None if it is
         not known.
         """
-        if resource not in self.provides:
-            return super().provision(resource, user_name, password)
         user = UserRequests(self, user_name, password)
         home, existing = user.collections(resource)
         if not existing:
@@ -75,18 +73,14 @@ class Dav(Client):
             # Another log-in may have created it in the meantime.
             if status not in (200, 201) and not user.collections(resource)[1]:
                 raise ServiceDown(self.kind, f"it did not make the {resource}: HTTP {status}")
-        return None
 
     def purge(self, resource: str, user_name: str):
         """Delete all calendars (`resource` "calendar") or address books ("contacts") of a user from the DAV server."""
-        if resource not in self.provides:
-            return super().purge(resource, user_name)
         user = UserRequests(self, user_name, None)
         for collection in user.collections(resource)[1]:
             status, _ = user.request("DELETE", collection)
             if status not in (200, 204, 404):
                 raise ServiceDown(self.kind, f"it did not delete {collection[:100]}: HTTP {status}")
-        return None
 
     def request(
         self, connection, method: str, target: str, headers: dict, body=None

@@ -26,7 +26,7 @@ class ImapConversation(OpenSocketMixin, imaplib.IMAP4):
 
 
 class Imap(Client):
-    kind, schemes, provides = "imap", {"imap": 143, "imaps": 993}, ("mail",)
+    kind, schemes = "imap", {"imap": 143, "imaps": 993}
     setting_keys = ("url", "user", "password", "plain")
 
     def ping(self) -> str:
@@ -68,16 +68,13 @@ class Imap(Client):
     def provision(self, resource: str, user_name: str, password: str | None):
         """Create the folders that mail programs expect, such as Drafts, in a user's mailbox, and subscribe to them.
 
-        `resource`: must be "mail". `password`: the user's password, or None if it is not known. ServiceDown if a
-        folder cannot be created.
+        `resource`: always "mail". `password`: the user's password, or None if it is not known. ServiceDown if a folder
+        cannot be created.
         """
-        if resource not in self.provides:
-            return super().provision(resource, user_name, password)
         with self.session(user_name, password, seconds=None) as imap:
             for folder in FOLDERS:
                 self.create_folder(imap, folder)
                 imap.subscribe(folder)
-        return None
 
     def create_folder(self, imap: ImapConversation, folder: str):
         """Create a folder in the user's mailbox, unless it exists. ServiceDown if that fails."""
@@ -88,17 +85,14 @@ class Imap(Client):
     def purge(self, resource: str, user_name: str):
         """Delete all mails and folders of a user. A folder that the server does not delete, such as INBOX, is emptied.
 
-        `resource`: must be "mail". ServiceDown if mails remain, or if config.py has no master user for the server.
+        `resource`: always "mail". ServiceDown if mails remain, or if config.py has no master user for the server.
         """
-        if resource not in self.provides:
-            return super().purge(resource, user_name)
         with self.session(user_name, None) as imap:
             for folder in sorted(
                 {'"INBOX"', *quoted_folders(imap)}, reverse=True
             ):  # inner folders before outer ones
                 if folder.upper() == '"INBOX"' or imap.delete(folder)[0] != "OK" and has_mails(imap, folder):
                     self.empty_folder(imap, folder)
-        return None
 
     def empty_folder(self, imap: ImapConversation, folder: str):
         """Delete all mails in a folder. ServiceDown if that fails."""
