@@ -5,7 +5,7 @@ import imaplib
 import re
 from collections.abc import Iterator
 
-from mailapi import ApiError
+from mailapi import ApiError, printable
 
 from .base import MAX_BYTES, SLOT_WAIT, Client, ServiceDown
 from .deadline import DeadlineSocket, DeadlineTLS, OpenSocketMixin, to_text
@@ -80,7 +80,7 @@ class Imap(Client):
         """Create a folder in the user's mailbox, unless it exists. ServiceDown if that fails."""
         status, reply = imap.create(folder) if folder != "INBOX" else imap.status(folder, "(MESSAGES)")
         if status != "OK" and b"[ALREADYEXISTS]" not in reply[0] and imap.list(pattern=folder)[1] == [None]:
-            raise ServiceDown(self.kind, f"it did not make {folder}: {to_text(reply[0])[:100]}")
+            raise refusal(f"it did not make {folder}", reply)
 
     def purge(self, resource: str, user_name: str):
         """Delete all mails and folders of a user. A folder that the server does not delete, such as INBOX, is emptied.
@@ -104,7 +104,7 @@ class Imap(Client):
         for command in commands:
             status, reply = command()
             if status != "OK":
-                raise ServiceDown(self.kind, f"it did not empty {folder}: {to_text(reply[0])[:100]}")
+                raise refusal(f"it did not empty {folder}", reply)
 
     def quota(self, user_name: str, password: str | None) -> list[dict]:
         """Return the quotas of a user's mailbox, such as [{"resource": "STORAGE", "used": 10, "limit": 1024}].
@@ -114,7 +114,9 @@ class Imap(Client):
         with self.session(user_name, password) as imap:
             if b"QUOTA" not in imap.capability()[1][0].split():  # capabilities may grow at the log-in
                 raise ApiError("The imap service has no quotas.", code="unavailable")
-            _, answers = imap.getquotaroot("INBOX")
+            status, answers = imap.getquotaroot("INBOX")
+            if status != "OK":
+                raise refusal("it refused the quota", answers[0])
             lists = [re.search(rb"\(([^()]*)\)\s*\Z", line) for line in answers[1] if isinstance(line, bytes)]
             resources = [match[1].decode().split() for match in lists if match]
             return [
@@ -122,6 +124,12 @@ class Imap(Client):
                 for triples in resources
                 for i in range(0, len(triples) - 2, 3)
             ]
+
+
+def refusal(reason: str, reply: list) -> ServiceDown:
+    """Return the error for a command that the server refused: `reason`, and the server's sentence from `reply`."""
+    sentence = printable(" ".join(to_text(reply[0] or b"").split()))[:100].rstrip(". ")
+    return ServiceDown("imap", f"{reason}: {sentence}")
 
 
 def has_mails(imap: ImapConversation, folder: str) -> bool:

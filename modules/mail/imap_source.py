@@ -4,11 +4,11 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 
-from mailapi import ApiError, Config, printable
+from mailapi import ApiError, Config
 
 from ..clients.base import ServiceDown, clients
 from ..clients.deadline import to_text
-from ..clients.imap import Imap, ImapConversation
+from ..clients.imap import Imap, ImapConversation, refusal
 from .imap_answers import flags, is_read, parse_answers, received_time
 from .imap_validity import Validity
 from .message_parser import head
@@ -142,7 +142,7 @@ class ImapSource(MailSource):
         status, reply = imap.select("INBOX", readonly=not writable)
         uidvalidity = imap.response("UIDVALIDITY")[1][0]
         if status != "OK" or not uidvalidity:
-            raise refusal("INBOX", reply)
+            raise refusal("it refused INBOX", reply)
         self.mail_count = int(reply[0] or 0)
         self.offset = self.validity.id_offset(self.user, int(uidvalidity))
         imap.sock.deadline.max_idle = IDLE_SECONDS
@@ -206,7 +206,7 @@ class ImapSource(MailSource):
             return reply
         if name == "FETCH" and b"EXPUNGEISSUED" in reply[0]:  # RFC 5530: some of the mails are gone
             return imap.response("FETCH")[1]
-        raise refusal(name, reply)
+        raise refusal(f"it refused {name}", reply)
 
     def row(self, items: dict[bytes, bytes]) -> dict:
         """Return a mail as a row of table `mailbox`: {"mail_id": 7, "mail_user": "ann", "mail_read": 0, …}.
@@ -231,8 +231,3 @@ class ImapSource(MailSource):
             "mail_proto": "smtp",
             "mail_data": raw,
         }
-
-
-def refusal(subject: str, reply: list) -> ServiceDown:
-    sentence = printable(" ".join(to_text(reply[0] or b"").split()))[:100].rstrip(". ")
-    return ServiceDown("imap", f"it refused {subject}: {sentence}")
