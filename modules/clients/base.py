@@ -119,14 +119,15 @@ class Client:
     def connect(self, deadline: Deadline) -> DeadlineSocket:
         """Open a connection to the server, with TLS if the URL says so. Return the socket. OSError if that fails.
 
-        `deadline`: the limits of the socket.
+        `deadline`: the limits of the socket. If the host has several addresses, each one gets a share of the time.
         """
         if not self.host:
-            return open_socket(socket.AF_UNIX, self.path, deadline)
+            return open_socket(socket.AF_UNIX, self.path, deadline, deadline.remaining())
         failure = OSError("the host has no address")
-        for family, _, _, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        for left, (family, _, _, _, address) in zip(range(len(found), 0, -1), found):
             try:
-                sock = open_socket(family, address, deadline)
+                sock = open_socket(family, address, deadline, deadline.remaining() / left)
             except OSError as error:
                 failure = error
                 continue

@@ -123,8 +123,8 @@ def tls_context() -> Context:
     return context
 
 
-def open_socket(family: int, address, deadline: Deadline) -> DeadlineSocket:
-    """Connect to an address, and return the socket. OSError if that fails or takes too long.
+def open_socket(family: int, address, deadline: Deadline, seconds: float) -> DeadlineSocket:
+    """Connect to an address, and return the socket. OSError if that fails or takes more than `seconds`.
 
     `family` and `address`: from socket.getaddrinfo. `deadline`: the limits of the socket. `deadline.close` closes the
     socket, too.
@@ -132,7 +132,7 @@ def open_socket(family: int, address, deadline: Deadline) -> DeadlineSocket:
     sock = DeadlineSocket(family, socket.SOCK_STREAM)
     sock.deadline = deadline
     deadline.opened.append(sock)
-    sock.settimeout(deadline.remaining())
+    sock.settimeout(seconds)
     sock.connect(address)
     if family != socket.AF_UNIX:
         # Commands are short, and each waits for its answer.

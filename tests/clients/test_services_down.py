@@ -229,47 +229,6 @@ def answers_of(*lines: bytes):
     return behave
 
 
-FOLDERS = (rb'(\HasNoChildren) "/" "Archive"', rb'(\Noselect) "/" "Folders"')
-
-
-def refusing(command: bytes, said: list[bytes]):
-    """An IMAP server that refuses one command. It adds all commands to `said`."""
-
-    def behave(connection):
-        yield LOGGED_IN, 0
-        with connection.makefile("rb") as lines:
-            for line in lines:
-                tag, _, text = line.strip().partition(b" ")
-                if b"AUTHENTICATE" in text:
-                    yield b"+ \r\n", 0
-                    lines.readline()
-                for folder in FOLDERS if text.startswith(b"LIST") else ():
-                    if folder.split()[-1] in text or b"*" in text:
-                        yield b"* LIST " + folder + b"\r\n", 0
-                refused = text.startswith(command)
-                said.append(text)
-                yield tag + (b" NO [SERVERBUG] no\r\n" if refused else b" OK done\r\n"), 0
-
-    return behave
-
-
-def test_a_folder_that_cannot_be_deleted_is_emptied():
-    said: list[bytes] = []
-    with client("imap", refusing(b"DELETE", said)) as imap:
-        imap.purge("mail", "ann")
-    assert [text for text in said if b"SELECT" in text] == [b'SELECT "INBOX"', b'SELECT "Archive"']
-    assert said.count(b"EXPUNGE") == said.count(rb"UID STORE 1:* +FLAGS.SILENT (\Deleted)") == 2
-
-
-@pytest.mark.parametrize("command", [b"SELECT", b"UID STORE", b"EXPUNGE"])
-def test_mails_that_the_server_does_not_delete_are_not_called_deleted(command):
-    with (
-        client("imap", refusing(command, [])) as imap,
-        pytest.raises(ServiceDown, match=r'it did not empty "INBOX": \[SERVERBUG\] no'),
-    ):
-        imap.purge("mail", "ann")
-
-
 @pytest.mark.parametrize(
     "line",
     [
@@ -366,6 +325,19 @@ def test_one_scanner_down_and_the_other_answers(tmp_path, clamd):
     answer = site("services/?scan", message="x")
     assert answer["status"] == "The antispam service cannot be used: Connection refused."
     assert answer["antivirus"] == {"clean": True, "signature": None} and "antispam" not in answer
+
+
+def test_a_host_is_reached_although_its_first_address_does_not_answer(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
+        for _ in range(3):  # the system drops further attempts
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        imap = stack.enter_context(client("imap", answers_of()))
+        working = socket.getaddrinfo("127.0.0.1", imap.port, type=socket.SOCK_STREAM)
+        hanging = [(*working[0][:4], full.getsockname())]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: hanging + working)
+        assert imap.ping() == "hello"
 
 
 def test_who_waits_for_a_service_that_hangs_keeps_nobody_else_waiting(tmp_path):
