@@ -18,7 +18,7 @@ from mailapi import (
 from .answers import addresses
 from .directory.address_tables import ADDRESS_TABLES, Addresses, Addresses8
 from .directory.lists import listing
-from .mail.address_access import is_visible, managed_row, require_managed
+from .mail.address_access import managed_row, require_managed, visibility
 from .mail.address_checks import (
     DIRECTIONS,
     NO_DIRECTION,
@@ -129,7 +129,7 @@ class Address(Module):
             return {"addresses": listing(call, ALL_ADDRESSES[number])}
         if not selected and not call.caller.delegate:
             return {"addresses": listing(call, STORING_TO_USER[number], user=call.user_name)}
-        visible = [row for row in selected_rows(call, selected) if is_visible(call, row)]
+        visible = list(filter(visibility(call), selected_rows(call, selected)))
         if call.body.get("address_order") and number == 9 and not visible and not call.caller.admin:
             raise ApiError("Not authorized.", code="not_allowed", addresses=[])
         return {"addresses": visible}

@@ -3,7 +3,7 @@
 from mailapi import ApiError
 
 from ..directory.address_tables import address_table
-from .address_access import is_visible
+from .address_access import visibility
 from .routing_rules import (
     address_as_received,
     decision,
@@ -25,7 +25,7 @@ def report_inbound(call) -> dict:
     recipient = address_as_received(call.body["address_expression"], dropped)
     sender = call.body.get("sender") and address_as_received(call.body["sender"], dropped)
     rows = matching_rows(call, recipient)
-    visible = rows and is_visible(call, rows[0])
+    visible = rows and visibility(call)(rows[0])
     report = inbound(call, rows[0], sender, recipient) if visible else decision(["Address not found."])
     report["steps"][1:1] = dropped
     return report
@@ -62,7 +62,7 @@ def visible_matches(call, sender: str, named: str | None) -> list[dict]:
     `named`: the user who sends the mail. Rows that store mail for this user are visible, too. If it is None, return []
     if the caller may not see the first row.
     """
-    rows, user_of = matching_rows(call, sender), address_table(call).user_of
-    if rows and not named and not is_visible(call, rows[0]):
+    rows, user_of, is_visible = matching_rows(call, sender), address_table(call).user_of, visibility(call)
+    if rows and not named and not is_visible(rows[0]):
         return []
-    return [row for row in rows if user_of(row) == named or is_visible(call, row)]
+    return [row for row in rows if user_of(row) == named or is_visible(row)]
