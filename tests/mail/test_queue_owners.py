@@ -4,12 +4,13 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mailapi_modules.directory.address_tables import Addresses
 from mailapi_modules.mail import queue_owners
 
 import mailapi
+from support.fuzzing import HYPOTHESIS_SETTINGS
 
 SENDERS = st.lists(st.text("abA@.1", min_size=1, max_size=6), max_size=12, unique=True)
 EXPRESSIONS = st.lists(
@@ -27,6 +28,7 @@ def queued(senders, expressions) -> queue_owners.QueuedMails:
     return queue_owners.QueuedMails(mails, rows, Addresses, {"ann", "bob"})
 
 
+@settings(**HYPOTHESIS_SETTINGS)
 @given(SENDERS, EXPRESSIONS)
 def test_the_last_pattern_that_matches_decides(senders, expressions):
     with closing(sqlite3.connect(":memory:")) as memory:
