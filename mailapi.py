@@ -1565,7 +1565,7 @@ class Application:
 
     def body_limit(self, path: str, query_string: str) -> int:
         """Return the most bytes that the body of a request to this URL may have. HTTP servers call it first."""
-        declared = load_part("http.body_limits").declared_limit(self, path.removeprefix("/"), query_string)
+        declared = self.bodies.declared_limit(self, path.removeprefix("/"), query_string)
         return body_limit(declared, self.config)
 
     ##### The generation of the master database
@@ -1884,8 +1884,7 @@ class RequestHandler:
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!", "wrong_credentials")
-        if self.app.credential_providers:
-            call.external_user = self.app.external_credentials(user_name, logging_in=True)
+        call.external_user = self.app.external_credentials(user_name, logging_in=True)
         rows = () if call.external_user else self.app.db.read(CREDENTIALS_OF, user=user_name)
         user = call.external_user or {"user_authdata": rows[0][1] if rows else None}
         authdata = user["user_authdata"]
@@ -1930,8 +1929,7 @@ class RequestHandler:
         if not session:
             raise LoginRefused("Username is not set!")
         call.user_name, call.session = session.user_name, token
-        if self.app.credential_providers:
-            call.external_user = self.app.external_credentials(call.user_name)
+        call.external_user = self.app.external_credentials(call.user_name)
         call.check_identity = partial(sessions.check, session, token)
 
     def refuse_change_by_link(self):

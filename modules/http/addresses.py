@@ -28,7 +28,11 @@ def client_address(environ: dict, proxies: list) -> str:
     unless that is a trusted proxy. Then it is the last address in the header X-Forwarded-For that is not a trusted
     proxy. If the header is missing or invalid, it is the proxy's own address.
     """
-    address = plain_address(environ.get("REMOTE_ADDR", ""))
+    remote = environ.get("REMOTE_ADDR", "")
+    try:
+        address = str(ip(remote))  # without port, brackets and zone
+    except ValueError:  # the name of a Unix socket
+        address = remote
     for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")) if proxies else ():
         if not is_trusted(address, proxies):
             break
@@ -37,22 +41,6 @@ def client_address(environ: dict, proxies: list) -> str:
         except ValueError:
             break
     return address
-
-
-LONGEST = 50  # characters of an address that is cached
-
-
-def plain_address(address: str) -> str:
-    """Return an IP address without port, brackets and zone: "[::1]:80" gives "::1". Other text stays unchanged."""
-    try:
-        return usual_form(address) if len(address) <= LONGEST else str(ip(address))
-    except ValueError:
-        return address
-
-
-@lru_cache(maxsize=1000)
-def usual_form(address: str) -> str:
-    return str(ip(address))
 
 
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
