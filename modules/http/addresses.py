@@ -28,11 +28,7 @@ def client_address(environ: dict, proxies: list) -> str:
     unless that is a trusted proxy. Then it is the last address in the header X-Forwarded-For that is not a trusted
     proxy. If the header is missing or invalid, it is the proxy's own address.
     """
-    remote = environ.get("REMOTE_ADDR", "")
-    try:
-        address = str(ip(remote))  # without port, brackets and zone
-    except ValueError:  # the name of a Unix socket
-        address = remote
+    address = plain_address(environ.get("REMOTE_ADDR", ""))
     for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")) if proxies else ():
         if not is_trusted(address, proxies):
             break
@@ -41,6 +37,15 @@ def client_address(environ: dict, proxies: list) -> str:
         except ValueError:
             break
     return address
+
+
+@lru_cache(maxsize=1000)  # the server sets REMOTE_ADDR, so that each key is short
+def plain_address(remote: str) -> str:
+    """Return REMOTE_ADDR without port, brackets and zone: "[::1]:80" gives "::1". Other text stays unchanged."""
+    try:
+        return str(ip(remote))
+    except ValueError:
+        return remote
 
 
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
