@@ -403,19 +403,9 @@ def read_fields(given: dict, types: dict) -> dict:
     return fields
 
 
-def read_auth(auth) -> tuple[str | None, str | None]:
-    """Return (user name, password) from the request's field `auth`, (None, None) if empty. ApiError if invalid."""
-    if empty(auth):
-        return None, None
-    if not isinstance(auth, dict):
-        raise invalid("auth")
-    fields = []
-    for name, read in (("user_name", php_text), ("password", raw_text)):
-        try:
-            fields.append(read(auth.get(name)))
-        except ValueError:
-            raise invalid(f"auth.{name}") from None
-    return fields[0], fields[1]
+AUTH = {
+    "auth": object_of(user_name=php_text, password=raw_text)
+}  # a request's field, beside those of its action
 
 
 def refuse_forbidden_text(body: dict):
@@ -1870,10 +1860,10 @@ class RequestHandler:
 
     def log_in(self, call: Call, auth: dict | None):
         """Authenticate the caller: by password if `auth` has a user name, else by bearer token or session cookie."""
-        user_name, password = read_auth(auth) if auth else (None, None)
+        given = auth and read_fields({"auth": auth}, AUTH)["auth"] or {}
         scheme, _, bearer = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if user_name:
-            self.check_password(call, user_name, password)
+        if given.get("user_name"):
+            self.check_password(call, given["user_name"], given["password"])
         elif scheme.lower() == "bearer":
             self.use_token(call, bearer.strip())
         else:

@@ -61,16 +61,15 @@ class Event:
                 if value and (allowed is None or value in allowed):  # None: the audit may record any value
                     target.append(str(value)[:200])
             self.target = " ".join(target)
-        # A later user of a deleted user's name must not see this event.
-        users = dict.fromkeys(self.affected_users(call.body))
-        self.about = [name for name in users if not (name in call.deleted_users and self.succeeded)]
+        self.about = list(dict.fromkeys(self.affected_users(call)))
 
-    def affected_users(self, fields: dict) -> list[str]:
+    def affected_users(self, call: Call) -> list[str]:
         """Return the names of the users who logged in, tried to log in, or were changed by the request.
 
-        `fields`: the request's fields; those in USER_FIELDS name changed users. If the change was refused, those are
-        left out, or else anybody could fill the list of another user.
+        The fields in USER_FIELDS name changed users. If the change was refused, those are left out, or else anybody
+        could fill the list of another user.
         """
+        fields = call.body
         names = [self.user_name] if self.logs_in or not self.confirmed else []
         if self.confirmed and self.changes:
             if f"{self.module} {self.action}" in OF_CALLER:
@@ -79,4 +78,10 @@ class Event:
                 names += [fields.get(name) for name in USER_FIELDS]
                 if fields.get("address_router") == "store":
                     names.append(fields.get("address_route"))
-        return [name for name in names if name and isinstance(name, str)]
+        # A later user of a deleted user's name must not see this event.
+        deleted = call.deleted_users
+        return [
+            name
+            for name in names
+            if name and isinstance(name, str) and not (name in deleted and self.succeeded)
+        ]
