@@ -167,6 +167,8 @@ def check_type(key: str, value, kind):
 ########## Errors ##################################################################################
 
 BUSY = "The database is busy. Try again."
+INTERNAL_ERROR = "Internal error. The log has the cause."
+NOT_CONFIGURED = "mailapi is not configured. The log has the cause."
 
 
 class ApiError(Exception):
@@ -1502,6 +1504,7 @@ class Application:
         self.second_paths = {"openapi.json", *self.modules[""].endpoints} - self.modules.keys()
         load_part("state.log_file").install(config)
         self.bottle = bottle.Bottle()
+        self.bottle.catchall = False  # Bottle would answer in HTML
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve, skip=True)  # no plug-ins
 
     def implementers(self, hook: str) -> list[Module]:
@@ -1525,6 +1528,9 @@ class Application:
 
         try:
             return self.bottle(environ, start)
+        except Exception:  # for example, a module's answer cannot be encoded as JSON
+            log_exception(f"{printable(path[:200]) or '/'} failed")
+            return answer_500(start_response, INTERNAL_ERROR)
         finally:
             if self.has_pools:
                 self.release()
@@ -1694,6 +1700,12 @@ def create_app(config: str | os.PathLike | Mapping) -> Application:
     return Application(read_config(config))
 
 
+def answer_500(start_response, sentence: str) -> list[bytes]:
+    """Return a WSGI answer with HTTP 500 and {"status": sentence}, for a request that could not be processed."""
+    start_response("500 Internal Server Error", [("Content-Type", "application/json")])
+    return [encode({"status": sentence})]
+
+
 @lru_cache(maxsize=1)
 def default_application() -> Application:
     return create_app(os.environ.get("MAILAPI_CONFIG", "config.py"))
@@ -1705,8 +1717,7 @@ def application(environ, start_response):
         app = default_application()
     except ConfigError as error:
         log.error("%s", error)
-        start_response("500 Internal Server Error", [("Content-Type", "application/json")])
-        return [encode({"status": "mailapi is not configured. The log has the cause."})]
+        return answer_500(start_response, NOT_CONFIGURED)
     return app(environ, start_response)
 
 
@@ -1786,7 +1797,7 @@ class RequestHandler:
             problem = refusal(error)
         except Exception:
             log_exception(f"{printable(self.path[:200]) or '/'} failed")
-            problem = ApiError("Internal error. The log has the cause.", http=500)
+            problem = ApiError(INTERNAL_ERROR, http=500)
         self.refused = problem
         if problem.retry_after:
             self.headers.append(("Retry-After", str(problem.retry_after)))

@@ -16,7 +16,7 @@ ADDRESS = re.compile(
 def read_proxies(trusted_proxies: list[str]) -> list:
     """Convert the setting `trusted_proxies`, such as ["10.0.0.0/8"], to IP networks. ConfigError if it is invalid."""
     try:
-        return [ip_network(each) for each in trusted_proxies]
+        return [ip_network(str(each)) for each in trusted_proxies]  # a number would be an address, too
     except ValueError as error:
         raise ConfigError(f"trusted_proxies: {error}.") from None
 
