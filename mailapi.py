@@ -287,7 +287,7 @@ def printable(value) -> str:
 ########## Field types #############################################################################
 # A field type is a function: it turns the JSON value from the client into what the action gets, or raises ValueError.
 
-LONGEST = 1000  # bytes of an address, an expression or a route; the SMTP protocol ends at 256
+LONGEST = 1000  # bytes of an address, an expression or a route (SMTP ends at 256), and entries of a list
 INFINITE = (float("inf"), float("-inf"))
 FORBIDDEN = re.compile("[\0\ud800-\udfff]")
 FORBIDDEN_BYTES = re.compile(rb"\0|\xed[\xa0-\xbf]")  # the same characters in long_text
@@ -405,9 +405,8 @@ def read_fields(given: dict, types: dict) -> dict:
     return fields
 
 
-AUTH = {
-    "auth": object_of(user_name=php_text, password=raw_text)
-}  # a request's field, beside those of its action
+# A field that every request may have, beside those of its action.
+AUTH = {"auth": object_of(user_name=php_text, password=raw_text)}
 
 
 def refuse_forbidden_text(body: dict):

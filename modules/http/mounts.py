@@ -27,7 +27,7 @@ MOUNTED_REQUEST = dataclasses.replace(
     ).endpoint,
     identifiers={"path": None},
 )
-CHALLENGE = ("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"')
+BASIC_CHALLENGE = 'Basic realm="mailapi", charset="UTF-8"'
 
 
 def answer(handler: RequestHandler, first: str, below: str) -> dict:
@@ -78,7 +78,7 @@ def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
     try:
         authenticate(handler, call)
     except LoginRefused as refused:
-        handler.headers.append(CHALLENGE)
+        handler.headers.append(("WWW-Authenticate", BASIC_CHALLENGE))
         raise ApiError(refused.status, http=401, code=refused.code, login=False) from None
     if call.restriction:
         call.restriction(module, handler.chosen)
