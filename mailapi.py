@@ -731,9 +731,9 @@ class Transaction:
         self.store, self.lock_type, self.begin = store, lock_type, f"BEGIN {lock_type}"
 
     def __enter__(self):
-        self.store.connect()
-        gate = self.store.gates.get(self.lock_type)
-        if gate:
+        if self.store.connect().in_transaction:  # SQLite would say so, too, but a gate may never open
+            raise peewee.OperationalError("cannot start a transaction within a transaction")
+        if gate := self.store.gates.get(self.lock_type):
             gate.enter()
         try:
             self.store.run(self.begin)
