@@ -167,6 +167,8 @@ def check_type(key: str, value, kind):
 ########## Errors ##################################################################################
 
 BUSY = "The database is busy. Try again."
+INTERNAL_ERROR = "Internal error. The log has the cause."
+NOT_CONFIGURED = "mailapi is not configured. The log has the cause."
 
 
 class ApiError(Exception):
@@ -285,7 +287,7 @@ def printable(value) -> str:
 ########## Field types #############################################################################
 # A field type is a function: it turns the JSON value from the client into what the action gets, or raises ValueError.
 
-LONGEST = 1000  # bytes of an address, an expression or a route; the SMTP protocol ends at 256
+LONGEST = 1000  # bytes of an address, an expression or a route (SMTP ends at 256), and entries of a list
 INFINITE = (float("inf"), float("-inf"))
 FORBIDDEN = re.compile("[\0\ud800-\udfff]")
 FORBIDDEN_BYTES = re.compile(rb"\0|\xed[\xa0-\xbf]")  # the same characters in long_text
@@ -403,19 +405,8 @@ def read_fields(given: dict, types: dict) -> dict:
     return fields
 
 
-def read_auth(auth) -> tuple[str | None, str | None]:
-    """Return (user name, password) from the request's field `auth`, (None, None) if empty. ApiError if invalid."""
-    if empty(auth):
-        return None, None
-    if not isinstance(auth, dict):
-        raise invalid("auth")
-    fields = []
-    for name, read in (("user_name", php_text), ("password", raw_text)):
-        try:
-            fields.append(read(auth.get(name)))
-        except ValueError:
-            raise invalid(f"auth.{name}") from None
-    return fields[0], fields[1]
+# A field that every request may have, beside those of its action.
+AUTH = {"auth": object_of(user_name=php_text, password=raw_text)}
 
 
 def refuse_forbidden_text(body: dict):
@@ -740,9 +731,9 @@ class Transaction:
         self.store, self.lock_type, self.begin = store, lock_type, f"BEGIN {lock_type}"
 
     def __enter__(self):
-        self.store.connect()
-        gate = self.store.gates.get(self.lock_type)
-        if gate:
+        if self.store.connect().in_transaction:  # SQLite would say so, too, but a gate may never open
+            raise peewee.OperationalError("cannot start a transaction within a transaction")
+        if gate := self.store.gates.get(self.lock_type):
             gate.enter()
         try:
             self.store.run(self.begin)
@@ -1512,6 +1503,7 @@ class Application:
         self.second_paths = {"openapi.json", *self.modules[""].endpoints} - self.modules.keys()
         load_part("state.log_file").install(config)
         self.bottle = bottle.Bottle()
+        self.bottle.catchall = False  # Bottle would answer in HTML
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve, skip=True)  # no plug-ins
 
     def implementers(self, hook: str) -> list[Module]:
@@ -1535,6 +1527,9 @@ class Application:
 
         try:
             return self.bottle(environ, start)
+        except Exception:  # for example, a module's answer cannot be encoded as JSON
+            log_exception(f"{printable(path[:200]) or '/'} failed")
+            return answer_500(start_response, INTERNAL_ERROR)
         finally:
             if self.has_pools:
                 self.release()
@@ -1565,7 +1560,7 @@ class Application:
 
     def body_limit(self, path: str, query_string: str) -> int:
         """Return the most bytes that the body of a request to this URL may have. HTTP servers call it first."""
-        declared = load_part("http.body_limits").declared_limit(self, path.removeprefix("/"), query_string)
+        declared = self.bodies.declared_limit(self, path.removeprefix("/"), query_string)
         return body_limit(declared, self.config)
 
     ##### The generation of the master database
@@ -1704,6 +1699,12 @@ def create_app(config: str | os.PathLike | Mapping) -> Application:
     return Application(read_config(config))
 
 
+def answer_500(start_response, sentence: str) -> list[bytes]:
+    """Return a WSGI answer with HTTP 500 and {"status": sentence}, for a request that could not be processed."""
+    start_response("500 Internal Server Error", [("Content-Type", "application/json")])
+    return [encode({"status": sentence})]
+
+
 @lru_cache(maxsize=1)
 def default_application() -> Application:
     return create_app(os.environ.get("MAILAPI_CONFIG", "config.py"))
@@ -1715,8 +1716,7 @@ def application(environ, start_response):
         app = default_application()
     except ConfigError as error:
         log.error("%s", error)
-        start_response("500 Internal Server Error", [("Content-Type", "application/json")])
-        return [encode({"status": "mailapi is not configured. The log has the cause."})]
+        return answer_500(start_response, NOT_CONFIGURED)
     return app(environ, start_response)
 
 
@@ -1796,7 +1796,7 @@ class RequestHandler:
             problem = refusal(error)
         except Exception:
             log_exception(f"{printable(self.path[:200]) or '/'} failed")
-            problem = ApiError("Internal error. The log has the cause.", http=500)
+            problem = ApiError(INTERNAL_ERROR, http=500)
         self.refused = problem
         if problem.retry_after:
             self.headers.append(("Retry-After", str(problem.retry_after)))
@@ -1870,10 +1870,10 @@ class RequestHandler:
 
     def log_in(self, call: Call, auth: dict | None):
         """Authenticate the caller: by password if `auth` has a user name, else by bearer token or session cookie."""
-        user_name, password = read_auth(auth) if auth else (None, None)
+        given = auth and read_fields({"auth": auth}, AUTH)["auth"] or {}
         scheme, _, bearer = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if user_name:
-            self.check_password(call, user_name, password)
+        if given.get("user_name"):
+            self.check_password(call, given["user_name"], given["password"])
         elif scheme.lower() == "bearer":
             self.use_token(call, bearer.strip())
         else:
@@ -1884,8 +1884,7 @@ class RequestHandler:
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!", "wrong_credentials")
-        if self.app.credential_providers:
-            call.external_user = self.app.external_credentials(user_name, logging_in=True)
+        call.external_user = self.app.external_credentials(user_name, logging_in=True)
         rows = () if call.external_user else self.app.db.read(CREDENTIALS_OF, user=user_name)
         user = call.external_user or {"user_authdata": rows[0][1] if rows else None}
         authdata = user["user_authdata"]
@@ -1930,8 +1929,7 @@ class RequestHandler:
         if not session:
             raise LoginRefused("Username is not set!")
         call.user_name, call.session = session.user_name, token
-        if self.app.credential_providers:
-            call.external_user = self.app.external_credentials(call.user_name)
+        call.external_user = self.app.external_credentials(call.user_name)
         call.check_identity = partial(sessions.check, session, token)
 
     def refuse_change_by_link(self):

@@ -4,7 +4,7 @@ import bottle
 
 from mailapi import ApiError, Module, RequestHandler
 
-from .web.page_headers import HEADERS, of_page
+from .http.page_headers import HEADERS, of_page
 from .web.templates import read_file
 
 TYPES = {"console.html": "text/html", "console.js": "text/javascript", "console.css": "text/css"}

@@ -16,7 +16,7 @@ ADDRESS = re.compile(
 def read_proxies(trusted_proxies: list[str]) -> list:
     """Convert the setting `trusted_proxies`, such as ["10.0.0.0/8"], to IP networks. ConfigError if it is invalid."""
     try:
-        return [ip_network(each) for each in trusted_proxies]
+        return [ip_network(str(each)) for each in trusted_proxies]  # a number would be an address, too
     except ValueError as error:
         raise ConfigError(f"trusted_proxies: {error}.") from None
 
@@ -39,20 +39,13 @@ def client_address(environ: dict, proxies: list) -> str:
     return address
 
 
-LONGEST = 50  # characters of an address that is cached
-
-
-def plain_address(address: str) -> str:
-    """Return an IP address without port, brackets and zone: "[::1]:80" gives "::1". Other text stays unchanged."""
+@lru_cache(maxsize=1000)  # the server sets REMOTE_ADDR, so that each key is short
+def plain_address(remote: str) -> str:
+    """Return REMOTE_ADDR without port, brackets and zone: "[::1]:80" gives "::1". Other text stays unchanged."""
     try:
-        return usual_form(address) if len(address) <= LONGEST else str(ip(address))
+        return str(ip(remote))
     except ValueError:
-        return address
-
-
-@lru_cache(maxsize=1000)
-def usual_form(address: str) -> str:
-    return str(ip(address))
+        return remote
 
 
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

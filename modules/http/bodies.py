@@ -1,11 +1,30 @@
-"""A limit for the memory of large request bodies, and an answer to requests whose body was not read."""
+"""Limits for request bodies: for the length of one, and for the memory of all. Reads bodies that nobody has read."""
 
 import contextlib
 import threading
 
-from mailapi import ApiError, body_length
+from mailapi import ApiError, Application, body_length, module_name, read_query
 
 MOST_DISCARDED = 32 * 1024 * 1024  # bytes
+
+
+def declared_limit(app: Application, path: str, query_string: str) -> int | str:
+    """Return the most bytes that a request's body may have, as the requested action declares (`max_body`).
+
+    The result is a number, or the name of a setting in config.py that has the number. Returns 0 if nothing is
+    declared. `path`: the URL path without its first slash. `query_string`: the query of the URL.
+    """
+    first, _, below = path.partition("/")
+    if first in app.mounts:
+        return app.mounts[first].mount_max_body
+    name = module_name(path)
+    chosen = None
+    if name in app.modules:
+        with contextlib.suppress(ApiError):  # the app will raise it again
+            chosen = app.modules[name].choose(read_query(query_string))
+    elif first in app.modules:  # the second wire: MODULE/ACTION
+        chosen = app.modules[first].endpoints.get(below)
+    return chosen.max_body if chosen else 0
 
 
 class Unread:

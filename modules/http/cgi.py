@@ -33,5 +33,4 @@ def refuse(environ, start_response):
         "%s is below the document root, where everybody could read a config.py beside it: MAILAPI_CONFIG must name one.",
         mailapi.HERE,
     )
-    start_response("500 Internal Server Error", [("Content-Type", "application/json")])
-    return [mailapi.encode({"status": "mailapi is not configured. The log has the cause."})]
+    return mailapi.answer_500(start_response, mailapi.NOT_CONFIGURED)

@@ -1,7 +1,6 @@
 """Describes a finished request to modules such as the audit: caller, action and result."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
 
 from mailapi import Call, Endpoint, sha256
 
@@ -56,38 +55,33 @@ class Event:
         if chosen:
             self.action, self.changes = chosen.name, not (chosen.read_only or call.unchanged)
         if chosen and chosen.required:
-            allowed, target = chosen.identifiers, []
+            target = []
             for name in chosen.needed(call.generation):
-                value = call.body.get(name)
-                if value and name in allowed and may_be_recorded(value, allowed[name]):
+                value, allowed = call.body.get(name), chosen.identifiers.get(name, ())
+                if value and (allowed is None or value in allowed):  # None: the audit may record any value
                     target.append(str(value)[:200])
             self.target = " ".join(target)
-        # A later user of a deleted user's name must not see this event.
-        users = dict.fromkeys(self.affected_users(call.body))
-        self.about = [name for name in users if not (name in call.deleted_users and self.succeeded)]
+        self.about = list(dict.fromkeys(self.affected_users(call)))
 
-    def affected_users(self, fields: dict) -> Iterator[str]:
-        """Yield the names of the users who logged in, tried to log in, or were changed by the request.
+    def affected_users(self, call: Call) -> list[str]:
+        """Return the names of the users who logged in, tried to log in, or were changed by the request.
 
-        `fields`: the request's fields; those in USER_FIELDS name changed users. If the change was refused, those are
-        left out.
+        The fields in USER_FIELDS name changed users. If the change was refused, those are left out, or else anybody
+        could fill the list of another user.
         """
-        if self.user_name and (self.logs_in or not self.confirmed):
-            yield self.user_name
+        fields = call.body
+        names = [self.user_name] if self.logs_in or not self.confirmed else []
         if self.confirmed and self.changes:
-            if self.user_name and f"{self.module} {self.action}" in OF_CALLER:
-                yield self.user_name
-            if not self.succeeded:  # or else anybody could fill the list of another user
-                return
-            named = [fields.get(name) for name in USER_FIELDS]
-            if fields.get("address_router") == "store":
-                named.append(fields.get("address_route"))
-            yield from (name for name in named if name and isinstance(name, str))
-
-
-def may_be_recorded(value, allowed: Sequence[str] | None) -> bool:
-    """Return whether the audit may record a value of a field.
-
-    `allowed`: the values that the audit may record. Return True if `allowed` is None.
-    """
-    return allowed is None or value in allowed
+            if f"{self.module} {self.action}" in OF_CALLER:
+                names.append(self.user_name)
+            if self.succeeded:
+                names += [fields.get(name) for name in USER_FIELDS]
+                if fields.get("address_router") == "store":
+                    names.append(fields.get("address_route"))
+        # A later user of a deleted user's name must not see this event.
+        deleted = call.deleted_users
+        return [
+            name
+            for name in names
+            if name and isinstance(name, str) and not (name in deleted and self.succeeded)
+        ]

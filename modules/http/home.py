@@ -8,11 +8,14 @@ import bottle
 
 from mailapi import ApiError, Call, RequestHandler, __version__
 
+from .page_headers import HEADERS, of_page
+
 STYLE = (
     ":root{color-scheme:light dark}body{font:1.1rem/1.6 system-ui,sans-serif;max-width:40rem;margin:3rem auto;"
     "padding:0 1rem}li{margin:.4rem 0}"
 )
-POLICY = f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+SAFE = of_page(f"style-src 'sha256-{STYLE_HASH}'", "form-action 'none'")
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>mailapi</title><style>{style}</style></head>
@@ -49,9 +52,9 @@ class HomeHandler(RequestHandler):
         )
         content = PAGE.format(style=STYLE, version=__version__, who=who, links=links).encode()
         headers = [
+            *HEADERS,
+            *SAFE,
             ("Content-Type", "text/html; charset=UTF-8"),
-            ("Content-Security-Policy", POLICY),
-            ("X-Content-Type-Options", "nosniff"),
             ("Cache-Control", "no-store"),
             ("Vary", "Accept, Cookie"),
             ("Content-Length", str(len(content))),

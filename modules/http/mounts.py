@@ -6,6 +6,8 @@ The caller logs in by HTTP Basic or a token. Such requests begin no session, and
 import base64
 import dataclasses
 
+import peewee
+
 from mailapi import (
     FORBIDDEN,
     ApiError,
@@ -15,6 +17,7 @@ from mailapi import (
     RequestHandler,
     anyone,
     endpoint,
+    refusal,
 )
 
 # The declaration of a request below a mount, for tokens and the audit: the action's name is the HTTP method.
@@ -24,7 +27,7 @@ MOUNTED_REQUEST = dataclasses.replace(
     ).endpoint,
     identifiers={"path": None},
 )
-CHALLENGE = ("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"')
+BASIC_CHALLENGE = 'Basic realm="mailapi", charset="UTF-8"'
 
 
 def answer(handler: RequestHandler, first: str, below: str) -> dict:
@@ -40,13 +43,24 @@ def answer(handler: RequestHandler, first: str, below: str) -> dict:
         handler.call = Call(app, app.generation(), {"path": below}, {})
         handler.frame |= dict.fromkeys(("api_version", "schema_version"), handler.call.generation.number)
         response = handler.mounted_response = app.mounts[first].mount(handler, below)
-    except ApiError as refused:  # these clients take HTTP 200 for success
-        http = 403 if refused.http == 200 else refused.http
-        raise ApiError(
-            refused.status, http, refused.retry_after, refused.audit, refused.code, **refused.answer
-        ) from None
+    except ApiError as refused:
+        raise with_error_status(refused, 403) from None
+    except peewee.PeeweeException as error:
+        raise with_error_status(refusal(error), 500) from None
     unchanged = response.status_code >= 400 and handler.chosen and not handler.chosen.read_only
     return handler.frame | {"status": response.status_line if unchanged else "ok"}
+
+
+def with_error_status(refused: ApiError, http: int) -> ApiError:
+    """Return the same error, with the status `http` in place of HTTP 200, which clients of a mount take for success."""
+    return ApiError(
+        refused.status,
+        http if refused.http == 200 else refused.http,
+        refused.retry_after,
+        refused.audit,
+        refused.code,
+        **refused.answer,
+    )
 
 
 def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
@@ -58,14 +72,13 @@ def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
     call, method = handler.call, handler.environ["REQUEST_METHOD"]
     assert call is not None  # the handler makes it before it asks a module
     handler.chosen = dataclasses.replace(MOUNTED_REQUEST, name=method, read_only=read_only)
-    if handler.app.cookies.is_cross_site(
-        handler.environ
-    ):  # browsers send Basic credentials along like cookies
+    # Browsers send the credentials of HTTP Basic along with requests of other sites, like cookies.
+    if handler.app.cookies.is_cross_site(handler.environ):
         raise ApiError("Not allowed from another site.", http=403, code="cross_site")
     try:
         authenticate(handler, call)
     except LoginRefused as refused:
-        handler.headers.append(CHALLENGE)
+        handler.headers.append(("WWW-Authenticate", BASIC_CHALLENGE))
         raise ApiError(refused.status, http=401, code=refused.code, login=False) from None
     if call.restriction:
         call.restriction(module, handler.chosen)

@@ -24,9 +24,9 @@ from ..openapi.names import unknown
 from ..openapi.strict import field_types, query_fields, read_strictly
 from .cors import is_allowed_origin, preflight_headers
 from .large_bodies import check_caller_rules, read_for_caller
-from .mounts import basic_credentials
+from .mounts import BASIC_CHALLENGE, basic_credentials
 
-CHALLENGES = {"basic": 'Basic realm="mailapi", charset="UTF-8"', "bearer": 'Bearer realm="mailapi"'}
+BEARER_CHALLENGE = 'Bearer realm="mailapi"'
 
 
 class SecondWireHandler(RequestHandler):
@@ -55,9 +55,9 @@ class SecondWireHandler(RequestHandler):
         a log-in form.
         """
         error = ', error="invalid_token"' if code == "invalid_token" else ""
-        values = [CHALLENGES["bearer"] + error]
+        values = [BEARER_CHALLENGE + error]
         if "HTTP_SEC_FETCH_SITE" not in self.environ:
-            values.append(CHALLENGES["basic"])
+            values.append(BASIC_CHALLENGE)
         return [("WWW-Authenticate", value) for value in values]
 
     ##### The URL

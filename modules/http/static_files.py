@@ -6,7 +6,7 @@ import mimetypes
 import os
 import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import bottle
 
@@ -71,7 +71,7 @@ class StaticFolders:
     def __init__(
         self, app: mailapi.Application, mount: str, folders: Iterable[tuple[str, str]], secrets: Iterable[str]
     ):
-        mounts = {mount: app}
+        mounts: dict[str, Callable] = {mount: app}
         for url, folder in folders:
             refuse_collision(app, mount, url, url in mounts)
             refuse_secrets(folder, secrets)
@@ -80,24 +80,26 @@ class StaticFolders:
         self.mount, self.app = mount, app
 
     def __call__(self, environ, start_response):
-        path = environ["PATH_INFO"]
+        environ["SCRIPT_NAME"], environ["PATH_INFO"], serve = self.route(environ["PATH_INFO"])
+        return serve(environ, start_response)
+
+    def route(self, path: str) -> tuple[str, str, Callable]:
+        """Split a URL path after the path of the API or of a folder, and find the WSGI application that serves that.
+
+        For example, "/admin/a.js" gives ("/admin", "/a.js", application).
+        """
         for url, serve in self.mounts:
             if path == url or path.startswith(url + "/"):
-                environ["SCRIPT_NAME"], environ["PATH_INFO"] = url, path[len(url) :]
-                return serve(environ, start_response)
-        environ["SCRIPT_NAME"] = self.mount  # a proxy may have removed it from the path
-        return self.app(environ, start_response)
+                return url, path[len(url) :], serve
+        return self.mount, path, self.app  # a proxy may have removed the API's path
 
     def body_limit(self, path: str, query_string: str) -> int:
         """Return the most bytes that the body of a request may have. Return 0 for static files.
 
         `path` and `query_string`: those of the request's URL.
         """
-        path = "/" + path.lstrip("/")  # waitress gives the app one slash, too
-        for url, serve in self.mounts:
-            if path == url or path.startswith(url + "/"):
-                return self.app.body_limit(path[len(url) :], query_string) if serve is self.app else 0
-        return self.app.body_limit(path, query_string)
+        _, below, serve = self.route("/" + path.lstrip("/"))  # waitress gives the app one slash, too
+        return self.app.body_limit(below, query_string) if serve is self.app else 0
 
 
 def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool):

@@ -72,9 +72,8 @@ class Workers:
             os.close(self.lifeline_writer)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(
-                signal.SIGINT, signal.SIG_IGN
-            )  # a terminal sends it to all; the supervisor passes it on
+            # A terminal sends it to all processes, and the supervisor passes it on.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
             self.work(self.lifeline)
             status = 0

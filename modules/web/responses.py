@@ -8,8 +8,8 @@ import bottle
 
 from mailapi import File
 
+from ..http.page_headers import HEADERS, of_page
 from .navigation import navigation
-from .page_headers import HEADERS, of_page
 from .templates import link, read_file, render
 from .texts import LANGUAGES
 from .visitor import Visitor

@@ -32,6 +32,7 @@ def test_a_browser_gets_a_page_with_the_way_on(site):
     assert {link["href"] for link in page.html.find_all("a")} == {"panel/", "console/", "openapi.json"}
     assert "not logged in" in page.text
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Frame-Options"] == "DENY"
     browser = log_in(site, "ann")
     assert "<strong>ann</strong>" in browser.get("/", headers=BROWSER).text
     site("users/?set_password", user_name="ann", user_authdata="new")
@@ -182,4 +183,4 @@ def test_the_console_loads_nothing_of_the_panel():
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "['page_headers', 'templates']\n"
+    assert done.stdout == "['templates']\n"

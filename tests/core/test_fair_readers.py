@@ -5,7 +5,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 
+import peewee
 import pytest
 
 # A mail daemon's write, in a process of its own: threads of one process share SQLite's locks.
@@ -59,3 +61,24 @@ def test_a_reader_that_fails_does_not_keep_others_out(site):
     with site.app.db.transaction("DEFERRED"):
         assert site.app.db.run("SELECT count(*) FROM users").fetchone() == (5,)
     assert site.app.db.gates["DEFERRED"].readers == 0
+
+
+@pytest.mark.sqlite
+def test_a_transaction_within_a_slow_one_is_refused_and_keeps_nobody_out(site):
+    """A module's mistake: the outer one has read for longer than new readers are let in beside it."""
+    refusals = []
+
+    def nest():
+        with site.app.db.transaction("DEFERRED"):
+            time.sleep(2 * site.app.db.gates["DEFERRED"].LONGEST_READING)
+            try:
+                site.app.db.transaction("DEFERRED").__enter__()
+            except peewee.OperationalError as error:
+                refusals.append(str(error))
+        site.app.db.close()
+
+    thread = threading.Thread(target=nest, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert refusals == ["cannot start a transaction within a transaction"]
+    assert site("?get_modules", user="bob")["status"] == "ok"

@@ -51,6 +51,24 @@ def test_a_module_outside_the_repository_works_like_ours(tmp_path):
     assert site("users/?get", username="bob")["users"][0]["modules"] == {"User": True}
 
 
+def test_an_answer_that_is_no_json_is_an_error_in_json_and_in_the_log(tmp_path, caplog):
+    write(
+        tmp_path / "sets.py",
+        """
+        from mailapi import Module, anyone, endpoint
+
+        class Sets(Module):
+            @endpoint(allow=anyone, read_only=True)
+            def get(self, call):
+                return {"names": {"ann", "bob"}}
+        """,
+    )
+    site = Site(tmp_path, extra={"Sets": str(tmp_path / "sets.py")})
+    answer = site("sets/?get", check=500)
+    assert answer == {"status": "Internal error. The log has the cause."}
+    assert "sets/ failed" in caplog.text and "not 'set'" in caplog.text
+
+
 def test_relative_module_is_looked_for_beside_the_config_first(tmp_path):
     write(tmp_path / "hello.py", GREETING)
     config = write(tmp_path / "config.py", 'dbpath = "master.db3"\nmodulelist = {"Greeting": "hello.py"}\n')

@@ -272,7 +272,7 @@ def test_forwarded_proto_of_a_trusted_proxy_makes_the_cookie_secure(tmp_path, pe
 
 
 @pytest.mark.parametrize(
-    "wrong", [["proxy.example"], ["10.0.0.1/8"], ["10.0.0.0/33"], [""], [None], "10.0.0.1"]
+    "wrong", [["proxy.example"], ["10.0.0.1/8"], ["10.0.0.0/33"], [""], [None], [10], "10.0.0.1"]
 )
 def test_wrong_trusted_proxies_are_refused_at_start(tmp_path, wrong):
     with pytest.raises(

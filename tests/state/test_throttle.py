@@ -198,8 +198,7 @@ def test_networks_may_be_written_as_ipv6(tmp_path):
 
 def test_long_addresses_are_not_cached(tmp_path):
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8"])
-    for cached in (addresses.bare_ip, addresses.usual_form):
-        cached.cache_clear()
+    addresses.bare_ip.cache_clear()
     for i in range(50):
         for long in (f"fe80::{i:x}%" + "z" * 5000, " " * 5000 + f"1.2.3.{i}", f"{i}" * 5000):
             site.browser(REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR=long).post(
@@ -208,7 +207,6 @@ def test_long_addresses_are_not_cached(tmp_path):
             addresses.client_address(
                 {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": long}, site.app.proxies
             )
-    assert addresses.usual_form.cache_info().currsize <= 1
     assert (
         addresses.bare_ip.cache_info().currsize <= 51
     )  # the fifty that are addresses once the blanks are off

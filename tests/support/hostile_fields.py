@@ -31,10 +31,7 @@ MB = 1024 * 1024
 OWN_MODULES = [
     regex_uses.module_of(file) for file in regex_uses.FILES if not file.stem.startswith("command_")
 ]
-AUTH = mailapi.object_of(
-    user_name=mailapi.php_text, password=mailapi.raw_text
-)  # as mailapi.read_auth reads it
-CREDENTIALS = ("", "login", None, "auth", AUTH, False)  # of every action
+CREDENTIALS = ("", "login", None, "auth", mailapi.AUTH["auth"], False)  # of every action
 
 
 @contextlib.contextmanager
