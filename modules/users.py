@@ -1,7 +1,7 @@
 """Users: adds, lists, imports and deletes users; changes their passwords, permissions and aliases."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 
 from peewee import IntegrityError
 
@@ -97,7 +97,7 @@ class User(Module):
                 user_authdata=make_authdata(call.body.get("user_authdata")),
             )
             new_users.refuse_confusion(call, name)
-            suspension.discard_of_new_user(call, name)
+            suspension.discard(self.app.state, name)  # a former user's
             new_users.grant(call, name, call.body.get("user_permissions") or [])
             if not call.caller.admin:
                 new_users.delegate_to_caller(call, name)
@@ -133,13 +133,16 @@ class User(Module):
     def set_password(self, call):
         """Set a user's password and end their other sessions. Without user_authdata nobody can log in as this user."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
-        kept = suspension.find(self.app.state, name)
-        if not (suspended := bool(kept) and not suspension.is_obsolete(call.db, name)):
+        stored = suspension.find(self.app.state, name)
+        suspended = stored is not None and not suspension.is_obsolete(call.db, name)
+        if not suspended:
             call.db.execute(SET_AUTHDATA, user_name=name, authdata=authdata)
             call.new_authdata[name] = authdata
         call.enlist("set_password", name, call.body.get("user_authdata"))  # it may refuse the change
-        if kept:
-            suspension.change_kept(call, kept, authdata, suspended)
+        if suspended:
+            suspension.set_stored_password(self.app.state, name, authdata)
+        elif stored:
+            suspension.discard(self.app.state, name)
 
     suspend, restore = suspension.suspend, suspension.restore
     device_add, device_get = device_actions.device_add, device_actions.device_get
@@ -203,13 +206,15 @@ class User(Module):
         visible_form = user_names.without_case if call.config.services else user_names.visible
         users = UserImport(call.body["file"], call.report_progress, visible_form)
         with call.db.transaction("DEFERRED"):
-            users.compare(set(call.db.column(NAMES)), user_rows.orphans(call))
-        suspension.refuse_devices(self.app.state, users)
+            suspended = set(suspension.stored_names(self.app.state))
+            users.compare(set(call.db.column(NAMES)), user_rows.orphans(call), suspended)
         users.refuse_bad()
-        if not call.body.get("dry_run"):
-            users.hash(call.report_progress)
-            new_users.insert_users(call, users.sorted(), suspension.discard_of_new_users)
-        return {"imported": 0 if call.body.get("dry_run") else len(users.users), "checked": len(users.users)}
+        if call.body.get("dry_run"):
+            return {"imported": 0, "checked": len(users.users)}
+        users.hash(call.report_progress)
+        new_users.insert_users(call, users.sorted())
+        self.app.take_note(self, partial(new_users.finish_deletions, call, users.users))
+        return {"imported": len(users.users), "checked": len(users.users)}
 
     @endpoint(allow=anyone, read_only=True)
     def permissions_(self, call):

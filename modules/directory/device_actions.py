@@ -65,7 +65,7 @@ def device_add(module, call):
     call.db.execute(
         new_users.INSERT_USER, user_name=name, user_authdata=make_authdata(password), user_alias=owner
     )
-    suspension.discard_of_new_user(call, name)
+    suspension.discard(call.app.state, name)
     return {"device": {"user_name": name, "device_name": label, "password": password}}
 
 
