@@ -104,9 +104,15 @@ def suspend(module, call):
 
 @endpoint(**ONE_USER, after_commit=discard_restored)
 def restore(module, call):
-    """Let a suspended user and their devices log in again, with the passwords that they had before."""
+    """Let a suspended user and their devices log in again, with the passwords that they had before.
+
+    A device cannot be restored while its owner is suspended.
+    """
     name = call.body["user_name"]
     stored = find_current(call, name)
+    owner = devices.owner_of(call, name)
+    if owner and find_current(call, owner):
+        raise ApiError(f"User {owner:.100} is suspended.", field="user_name")
     if stored:
         with call.app.state.transaction("DEFERRED"):
             rows = call.app.state.rows(FIND_SUSPENDED_TOGETHER, suspension_id=stored["suspension_id"])
