@@ -28,8 +28,10 @@ BOM = b"\xef\xbb\xbf"
 
 
 def permissions(value) -> list | None:
-    """Convert a JSON list, or a CSV cell such as "admin,delegate", to a list of permissions; None if it is empty."""
-    return list_of_text(value.split(",") if isinstance(value, str) and value else value or None)
+    """Convert a JSON list, or a CSV cell such as "admin, delegate", to a list of permissions; None if it is empty."""
+    if isinstance(value, str) and value:
+        value = [name.strip() for name in value.split(",")]
+    return list_of_text(value or None)
 
 
 FIELD_TYPES = {
