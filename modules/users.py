@@ -40,7 +40,6 @@ from .http.large_bodies import read_large_object
 
 NAMES = PreparedQuery(Users.select(Users.user_name))
 IS_USER = Users.user_name == param("user_name")
-DELETE_USER = PreparedQuery(Users.delete().where(IS_USER))
 SET_AUTHDATA = PreparedQuery(Users.update(user_authdata=param("authdata")).where(IS_USER))
 
 ONE_PERMISSION = {
@@ -118,7 +117,7 @@ class User(Module):
         name = call.body["user_name"]
         deleted_names.record(call, name)
         devices.delete_of(call, name)
-        if not call.db.execute(DELETE_USER, user_name=name).rowcount:
+        if not call.db.execute(user_rows.DELETE_USER, user=name).rowcount:
             user_rows.delete(call, name)
         call.new_authdata[name] = None
         call.deleted_users.append(name)

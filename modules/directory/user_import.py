@@ -29,9 +29,8 @@ BOM = b"\xef\xbb\xbf"
 
 def permissions(value) -> list | None:
     """Convert a JSON list, or a CSV cell such as "admin, delegate", to a list of permissions; None if it is empty."""
-    if isinstance(value, str) and value:
-        value = [name.strip() for name in value.split(",")]
-    return list_of_text(value or None)
+    is_cell = isinstance(value, str) and value
+    return list_of_text([*map(str.strip, value.split(","))] if is_cell else value or None)
 
 
 FIELD_TYPES = {
