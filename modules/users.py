@@ -1,7 +1,7 @@
 """Users: adds, lists, imports and deletes users; changes their passwords, permissions and aliases."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 
 from peewee import IntegrityError
 
@@ -40,7 +40,6 @@ from .http.large_bodies import read_large_object
 
 NAMES = PreparedQuery(Users.select(Users.user_name))
 IS_USER = Users.user_name == param("user_name")
-DELETE_USER = PreparedQuery(Users.delete().where(IS_USER))
 SET_AUTHDATA = PreparedQuery(Users.update(user_authdata=param("authdata")).where(IS_USER))
 
 ONE_PERMISSION = {
@@ -97,7 +96,7 @@ class User(Module):
                 user_authdata=make_authdata(call.body.get("user_authdata")),
             )
             new_users.refuse_confusion(call, name)
-            suspension.discard_of_new_user(call, name)
+            suspension.discard(self.app.state, name)  # a former user's
             new_users.grant(call, name, call.body.get("user_permissions") or [])
             if not call.caller.admin:
                 new_users.delegate_to_caller(call, name)
@@ -118,7 +117,7 @@ class User(Module):
         name = call.body["user_name"]
         deleted_names.record(call, name)
         devices.delete_of(call, name)
-        if not call.db.execute(DELETE_USER, user_name=name).rowcount:
+        if not call.db.execute(user_rows.DELETE_USER, user=name).rowcount:
             user_rows.delete(call, name)
         call.new_authdata[name] = None
         call.deleted_users.append(name)
@@ -133,13 +132,16 @@ class User(Module):
     def set_password(self, call):
         """Set a user's password and end their other sessions. Without user_authdata nobody can log in as this user."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
-        kept = suspension.find(self.app.state, name)
-        if not (suspended := bool(kept) and not suspension.is_obsolete(call.db, name)):
+        stored = suspension.find(self.app.state, name)
+        suspended = stored is not None and not suspension.is_obsolete(call.db, name)
+        if not suspended:
             call.db.execute(SET_AUTHDATA, user_name=name, authdata=authdata)
             call.new_authdata[name] = authdata
         call.enlist("set_password", name, call.body.get("user_authdata"))  # it may refuse the change
-        if kept:
-            suspension.change_kept(call, kept, authdata, suspended)
+        if suspended:
+            suspension.set_stored_password(self.app.state, name, authdata)
+        elif stored:
+            suspension.discard(self.app.state, name)
 
     suspend, restore = suspension.suspend, suspension.restore
     device_add, device_get = device_actions.device_add, device_actions.device_get
@@ -203,13 +205,15 @@ class User(Module):
         visible_form = user_names.without_case if call.config.services else user_names.visible
         users = UserImport(call.body["file"], call.report_progress, visible_form)
         with call.db.transaction("DEFERRED"):
-            users.compare(set(call.db.column(NAMES)), user_rows.orphans(call))
-        suspension.refuse_devices(self.app.state, users)
+            suspended = set(suspension.stored_names(self.app.state))
+            users.compare(set(call.db.column(NAMES)), user_rows.orphans(call), suspended)
         users.refuse_bad()
-        if not call.body.get("dry_run"):
-            users.hash(call.report_progress)
-            new_users.insert_users(call, users.sorted(), suspension.discard_of_new_users)
-        return {"imported": 0 if call.body.get("dry_run") else len(users.users), "checked": len(users.users)}
+        if call.body.get("dry_run"):
+            return {"imported": 0, "checked": len(users.users)}
+        users.hash(call.report_progress)
+        new_users.insert_users(call, users.sorted())
+        self.app.take_note(self, partial(new_users.finish_deletions, call, users.users))
+        return {"imported": len(users.users), "checked": len(users.users)}
 
     @endpoint(allow=anyone, read_only=True)
     def permissions_(self, call):

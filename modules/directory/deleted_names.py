@@ -4,10 +4,11 @@ Otherwise the new user would get the data that other services may still have of 
 """
 
 import hashlib
+from collections.abc import Collection
 
-from peewee import IntegerField
+from peewee import SQL, IntegerField, Select, fn
 
-from mailapi import DURABLE, Model, PreparedQuery, param
+from mailapi import DURABLE, Model, PreparedQuery, Store, param
 
 from . import user_names
 
@@ -27,8 +28,11 @@ STATE_SCHEMA = """
 CREATE TABLE IF NOT EXISTS deleted_name (name_number INTEGER PRIMARY KEY);
 """
 ADD = PreparedQuery(DeletedName.replace(name_number=param("number")))
+# One parameter takes a list of any length.
 FIND = PreparedQuery(
-    DeletedName.select(DeletedName.name_number).where(DeletedName.name_number == param("number"))
+    DeletedName.select(DeletedName.name_number).where(
+        DeletedName.name_number.in_(Select([fn.json_each(param("numbers"))], [SQL("value")]))
+    )
 )
 
 
@@ -50,9 +54,11 @@ def record(call, name: str):
         call.app.state.execute(ADD, number=number_of(name))
 
 
-def is_recorded(call, name: str) -> bool:
-    """Return whether a user of this name, or of one that looks like it or differs only in case, was deleted.
+def recorded(state: Store, names: Collection[str]) -> list[str]:
+    """Return those of the user names that deleted users had, up to case and invisible characters.
 
-    By chance it is also True for a few other names, since only hashes are stored.
+    By chance a few other names are among them, since only hashes are stored.
     """
-    return bool(call.app.state.read(FIND, number=number_of(name)))
+    numbers = [*map(number_of, names)]
+    found = set(state.read(FIND, numbers=str(numbers)))
+    return [name for name, number in zip(names, numbers) if (number,) in found] if found else []

@@ -15,7 +15,7 @@ from mailapi import (
     php_text,
 )
 
-from . import devices, new_users, suspension, user_names
+from . import devices, new_users, suspension, user_names, user_rows
 from .own_token import not_by_own_token
 
 MOST_DEVICES = 50  # of one user
@@ -23,7 +23,6 @@ LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none is easily taken for another 
 OWNER = PreparedQuery(
     Users.select(Users.user_name, Users.user_alias).where(Users.user_name == param("user_name"))
 )
-DELETE_USER = PreparedQuery(Users.delete().where(Users.user_name == param("user_name")))
 
 
 def refuse_with_mailserver(call):
@@ -65,7 +64,7 @@ def device_add(module, call):
     call.db.execute(
         new_users.INSERT_USER, user_name=name, user_authdata=make_authdata(password), user_alias=owner
     )
-    suspension.discard_of_new_user(call, name)
+    suspension.discard(call.app.state, name)
     return {"device": {"user_name": name, "device_name": label, "password": password}}
 
 
@@ -91,7 +90,7 @@ def device_delete(module, call):
     name = devices.name_of(owner, call.body["device_name"])
     if name not in call.db.column(devices.DEVICES, **devices.owner_values(owner)):
         raise ApiError("Device not found.", code="not_found", field="device_name")
-    call.db.execute(DELETE_USER, user_name=name)
+    call.db.execute(user_rows.DELETE_USER, user=name)
     call.new_authdata[name] = None
     call.deleted_users.append(name)
 

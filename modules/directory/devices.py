@@ -22,7 +22,7 @@ OF_OWNER = (
     & (Users.user_name >= param("first"))
     & (Users.user_name < param("end"))
 )
-FIND_DEVICE = PreparedQuery(Users.select(Users.user_name).where(Users.user_name == param("name"), IS_DEVICE))
+OWNER_OF = PreparedQuery(Users.select(Users.user_alias).where(Users.user_name == param("name"), IS_DEVICE))
 DEVICES = PreparedQuery(
     Users.select(Users.user_name, Users.user_authdata).where(OF_OWNER).order_by(Users.user_name)
 )
@@ -56,12 +56,17 @@ def would_be_device(user_name: str, user_alias: str | None) -> bool:
 
 def is_device(db: Store, user_name: str) -> bool:
     """Return whether a user name is that of a device in the database, such as `ann~phone`."""
-    return MARK in user_name and bool(db.read(FIND_DEVICE, name=user_name))
+    return MARK in user_name and bool(db.read(OWNER_OF, name=user_name))
+
+
+def owner_of(call, user_name: str) -> str | None:
+    """Return the owner of a device, such as `ann` for `ann~phone`; None if there is no such device."""
+    return call.db.value(OWNER_OF, name=user_name) if MARK in user_name else None
 
 
 def refuse_devices(call, *user_names: str):
     """Raise ApiError if one of the users is a device, which can have neither permissions nor delegations."""
-    if any(MARK in name and call.db.one(FIND_DEVICE, name=name) for name in user_names):
+    if any(owner_of(call, name) is not None for name in user_names):
         raise ApiError("A device has neither permissions nor delegations.")
 
 

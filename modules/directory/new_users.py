@@ -1,13 +1,14 @@
 """Adds users: the access rule for `users/?add`, the checks that it shares with `users/?import`, and the inserts."""
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
+from functools import partial
 
 from peewee import SQL
 
 from mailapi import ApiError, ApiUserDelegates, PreparedQuery, Rule, Users, each_generation, param
 
-from . import deleted_names, devices, user_names, user_rows
+from . import deleted_names, devices, suspension, user_names, user_rows
 from .address_tables import each_address_table
 
 INSERT_USER = PreparedQuery(
@@ -91,7 +92,9 @@ def refuse_confusion(call, user_name: str):
         raise ApiError("Username is not allowed. ", field="user_name")
     tables = user_rows.tables_with_rows_of(call, user_name)
     if by_delegate and (
-        tables or user_rows.has_data_elsewhere(call, user_name) or deleted_names.is_recorded(call, user_name)
+        tables
+        or user_rows.has_data_elsewhere(call, user_name)
+        or deleted_names.recorded(call.app.state, [user_name])
     ):
         raise ApiError(may_add_user.refusal, code="not_allowed")
     if tables:
@@ -104,26 +107,29 @@ def refuse_confusion(call, user_name: str):
 
 def grant(call, user_name: str, permissions: Collection[str]):
     """Give a user permissions, such as ["admin"]. ApiError if one is empty, or if the user is a device."""
-    check_permissions(permissions, call.generation.permission)
     if permissions:
+        check_permissions(permissions, call.generation.permission)
         devices.refuse_devices(call, user_name)
     for permission in permissions:
         call.db.execute(GRANT[call.generation.number], user=user_name, permission=permission)
 
 
 def finish_deletion(module, call, answer: dict) -> dict:
-    """Have all modules delete what a killed process may have left of a former user of the new user's name.
-
-    Called after the commit. With the setting `mailserver`, nothing is deleted, since the new user may have been a user
-    there before. Returns `answer`.
-    """
-
-    def finish():
-        if not call.config.mailserver and deleted_names.is_recorded(call, call.body["user_name"]):
-            call.app.notify_deleted([call.body["user_name"]])
-
-    call.app.take_note(module, finish)
+    """Delete what is left of a former user of the new user's name. Called after the commit. Returns `answer`."""
+    call.app.take_note(module, partial(finish_deletions, call, [call.body["user_name"]]))
     return answer
+
+
+def finish_deletions(call, new_names: Collection[str]):
+    """Have all modules delete what a killed process may have left of former users of the new users' names.
+
+    Call it after the commit. Nothing is deleted of a user who was in another database before, such as the mail server's.
+    """
+    for name in deleted_names.recorded(call.app.state, new_names):
+        others = call.app.implementers("external_users")
+        # A user whom this call has added to the other database, too, was not there before.
+        if call.participants or not any(other.external_users(name) for other in others):
+            call.app.notify_deleted([name])
 
 
 def delegate_to_caller(call, user_name: str):
@@ -131,12 +137,11 @@ def delegate_to_caller(call, user_name: str):
     call.db.execute(DELEGATE, caller=call.user_name, user=user_name)
 
 
-def insert_users(call, users: list[dict], discard: Callable):
+def insert_users(call, users: list[dict]):
     """Insert many users for users/?import, in one transaction. ApiError if the caller is no longer an admin.
 
     Each user is a dictionary of user_name, user_authdata (the hash of the password), user_alias and user_permissions.
-    Check the users before, because the transaction blocks other programs. Once they are inserted, discard(call, names)
-    is called to delete data of former users.
+    Check the users before, because the transaction blocks other programs.
     """
     call.report_progress(f"writing {len(users):,} users")
     # Aliases are set last: an alias may name a user who is inserted later.
@@ -155,4 +160,7 @@ def insert_users(call, users: list[dict], discard: Callable):
         call.db.execute_many(INSERT_USER, without_alias)
         call.db.execute_many(SET_ALIAS, with_alias)
         call.db.execute_many(GRANT[call.generation.number], grants)
-        discard(call, {user["user_name"] for user in users})
+        for name in {user["user_name"] for user in users}.intersection(
+            suspension.stored_names(call.app.state)
+        ):
+            suspension.discard(call.app.state, name)  # it is a former user's

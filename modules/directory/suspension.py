@@ -7,7 +7,7 @@ obsolete and the user is not suspended.
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from peewee import TextField
@@ -30,7 +30,6 @@ from mailapi import (
 )
 
 from . import devices
-from .user_import import UserImport
 
 # The hash is the key, because a name may be longer than a key on MariaDB.
 STATE_SCHEMA = """
@@ -55,12 +54,14 @@ GIVE_PASSWORD = PreparedQuery(
     Users.update(user_authdata=param("authdata")).where(IS_USER, Users.user_authdata.is_null())
 )
 OF_USER = Suspension.user_hash == param("user_hash")
-KEPT_COLUMNS = ("user_hash", "user_name", "user_authdata", "suspension_id")
-KEEP = PreparedQuery(Suspension.replace({name: param(name) for name in KEPT_COLUMNS}))
-SET_KEPT = PreparedQuery(Suspension.update(user_authdata=param("user_authdata")).where(OF_USER))
+COLUMNS = ("user_hash", "user_name", "user_authdata", "suspension_id")
+STORE = PreparedQuery(Suspension.replace({name: param(name) for name in COLUMNS}))
+SET_STORED = PreparedQuery(Suspension.update(user_authdata=param("user_authdata")).where(OF_USER))
 FIND = PreparedQuery(Suspension.select().where(OF_USER))
-KEPT_TOGETHER = PreparedQuery(Suspension.select().where(Suspension.suspension_id == param("suspension_id")))
-ALL_KEPT = PreparedQuery(Suspension.select(Suspension.user_name).order_by(Suspension.user_name))
+FIND_SUSPENDED_TOGETHER = PreparedQuery(
+    Suspension.select().where(Suspension.suspension_id == param("suspension_id"))
+)
+ALL_NAMES = PreparedQuery(Suspension.select(Suspension.user_name).order_by(Suspension.user_name))
 DISCARD = PreparedQuery(Suspension.delete().where(OF_USER))
 DISCARD_TOGETHER = PreparedQuery(
     Suspension.delete().where(Suspension.suspension_id == param("suspension_id"))
@@ -103,18 +104,24 @@ def suspend(module, call):
 
 @endpoint(**ONE_USER, after_commit=discard_restored)
 def restore(module, call):
-    """Let a suspended user and their devices log in again, with the passwords that they had before."""
+    """Let a suspended user and their devices log in again, with the passwords that they had before.
+
+    A device cannot be restored while its owner is suspended.
+    """
     name = call.body["user_name"]
-    kept = find_current(call, name)
-    if kept:
+    stored = find_current(call, name)
+    owner = devices.owner_of(call, name)
+    if owner and find_current(call, owner):
+        raise ApiError(f"User {owner:.100} is suspended.", field="user_name")
+    if stored:
         with call.app.state.transaction("DEFERRED"):
-            rows = call.app.state.rows(KEPT_TOGETHER, suspension_id=kept["suspension_id"])
+            rows = call.app.state.rows(FIND_SUSPENDED_TOGETHER, suspension_id=stored["suspension_id"])
         for row in rows:
             call.db.execute(GIVE_PASSWORD, user_name=row["user_name"], authdata=row["user_authdata"])
     call.enlist("restore", name)
-    if not kept and not call.participants:
+    if not stored and not call.participants:
         raise ApiError("This user is not suspended.", field="user_name")
-    return {"suspension_id": kept["suspension_id"] if kept else ""}
+    return {"suspension_id": stored["suspension_id"] if stored else ""}
 
 
 def move_passwords(state: Store, db: Store, rows: Sequence[dict]):
@@ -130,7 +137,7 @@ def move_passwords(state: Store, db: Store, rows: Sequence[dict]):
     # It must outlast a power cut: the master's commit removes the passwords from `users`.
     with state.transaction(DURABLE):
         for row in rows:
-            state.execute(KEEP, user_hash=sha256(row["user_name"]), suspension_id=suspension_id, **row)
+            state.execute(STORE, user_hash=sha256(row["user_name"]), suspension_id=suspension_id, **row)
     for row in rows:
         db.execute(TAKE_PASSWORD, user_name=row["user_name"])
 
@@ -147,13 +154,18 @@ def devices_with_password(db: Store, owner: str) -> list[dict]:
 def find(state: Store, user_name: str) -> dict | None:
     """Return the state database's row with a user's password, which may be obsolete; None if there is none."""
     rows = state.read(FIND, user_hash=sha256(user_name))
-    return dict(zip(KEPT_COLUMNS, rows[0])) if rows else None
+    return dict(zip(COLUMNS, rows[0])) if rows else None
 
 
 def find_current(call, user_name: str) -> dict | None:
     """Return the state database's row with a suspended user's password; None if the user is not suspended."""
-    kept = find(call.app.state, user_name)
-    return kept if kept and not is_obsolete(call.db, user_name) else None
+    stored = find(call.app.state, user_name)
+    return stored if stored and not is_obsolete(call.db, user_name) else None
+
+
+def stored_names(state: Store) -> list[str]:
+    """Return the names of all users and devices whose password is in the state database, also of obsolete ones."""
+    return [name for (name,) in state.read(ALL_NAMES)]
 
 
 def is_obsolete(db: Store, user_name: str) -> bool:
@@ -162,47 +174,25 @@ def is_obsolete(db: Store, user_name: str) -> bool:
     return user is None or user["user_authdata"] is not None
 
 
-def change_kept(call, kept: dict, authdata: str | None, suspended: bool):
-    """Store the hash of a suspended user's new password for later. `kept`: the row with the password until now.
-
-    If the user is not `suspended`, an earlier suspension has left the row, and it is deleted.
-    """
-    with call.app.state.transaction():
-        if suspended:
-            call.app.state.execute(SET_KEPT, user_hash=kept["user_hash"], user_authdata=authdata)
-        else:
-            call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
+def set_stored_password(state: Store, user_name: str, authdata: str | None):
+    """Replace the stored password of a suspended user by the hash `authdata`, for the time when they are restored."""
+    with state.transaction():
+        state.execute(SET_STORED, user_hash=sha256(user_name), user_authdata=authdata)
 
 
-def discard_of_new_user(call, user_name: str):
-    """Delete the stored password of a former, suspended user, so that a new user of the same name does not get it."""
-    if kept := find(call.app.state, user_name):
-        with call.app.state.transaction():
-            call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
-
-
-def discard_of_new_users(call, user_names: Set[str]):
-    """Delete the stored passwords of former, suspended users, so that new users of the same names do not get them."""
-    for user_name in user_names & {name for (name,) in call.app.state.read(ALL_KEPT)}:
-        discard_of_new_user(call, user_name)
+def discard(state: Store, user_name: str):
+    """Delete a user's password from the state database, if it is there."""
+    if find(state, user_name):
+        with state.transaction():
+            state.execute(DISCARD, user_hash=sha256(user_name))
 
 
 def discard_if_obsolete(app: Application, user_name: str):
     """Delete the stored password of a user who was deleted, unless a new user of this name has no password."""
-    if kept := find(app.state, user_name):
+    if find(app.state, user_name):
         with app.db.transaction():  # no suspension is halfway now
             if is_obsolete(app.db, user_name):
-                with app.state.transaction():
-                    app.state.execute(DISCARD, user_hash=kept["user_hash"])
-
-
-def refuse_devices(state: Store, users: UserImport):
-    """Add a problem to the import for each device of a suspended user, because the device could log in."""
-    with state.transaction("DEFERRED"):
-        suspended = set(state.column(ALL_KEPT))
-    for name, user in users.users.items():
-        if user["user_alias"] in suspended and devices.would_be_device(name, user["user_alias"]):
-            users.add_problem(users.line_of[name], f"User {user['user_alias']:.100} is suspended.")
+                discard(app.state, user_name)
 
 
 def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
@@ -213,10 +203,8 @@ def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
     """
     if not is_url(app.config.state) and not os.path.exists(app.config.state):
         return
-    with app.state.transaction("DEFERRED"):
-        names = app.state.column(ALL_KEPT)
     suspended = []
-    for name in names:
+    for name in stored_names(app.state):
         obsolete, active = app.db.run_with_retry(partial(check_user, app, name, repair))
         if obsolete:
             yield repair, f"a suspension of {name} is recorded that is not in effect{': deleted' * repair}"
@@ -237,8 +225,7 @@ def check_user(app: Application, user_name: str, repair: bool) -> tuple[bool, li
         user = app.db.one(CREDENTIALS_OF, user=user_name)
         if is_obsolete(app.db, user_name):
             if repair:
-                with app.state.transaction():
-                    app.state.execute(DISCARD, user_hash=sha256(user_name))
+                discard(app.state, user_name)
             return True, []
         active = devices_with_password(app.db, user_name)
         if repair and active:

@@ -28,8 +28,9 @@ BOM = b"\xef\xbb\xbf"
 
 
 def permissions(value) -> list | None:
-    """Convert a JSON list, or a CSV cell such as "admin,delegate", to a list of permissions; None if it is empty."""
-    return list_of_text(value.split(",") if isinstance(value, str) and value else value or None)
+    """Convert a JSON list, or a CSV cell such as "admin, delegate", to a list of permissions; None if it is empty."""
+    is_cell = isinstance(value, str) and value
+    return list_of_text([*map(str.strip, value.split(","))] if is_cell else value or None)
 
 
 FIELD_TYPES = {
@@ -167,10 +168,11 @@ class UserImport:
         self.users[name], self.line_of[name], self.name_of[visible] = user, number, name
         self.permissions += len(user["user_permissions"])
 
-    def compare(self, existing: set[str], orphans: set[str]):
-        """Compare all users in the file with the database, and add a problem for each who cannot be added.
+    def compare(self, existing: set[str], orphans: set[str], suspended: set[str]):
+        """Compare all users in the file with the databases, and add a problem for each who cannot be added.
 
-        `existing` has the names of all users in the database, `orphans` those of former users who left rows behind.
+        `existing` has the names of all users, `orphans` those of former users who left rows behind, `suspended` those
+        of suspended users.
         """
         existing_visible = set(map(self.visible_form, existing))
         for (visible, name), user in zip(self.name_of.items(), self.users.values()):
@@ -184,6 +186,8 @@ class UserImport:
             alias = user["user_alias"]
             if alias and alias not in existing and alias not in self.users:
                 self.add_problem(line, f"There is no user {alias:.100} to be an alias of.")
+            if alias in suspended and devices.would_be_device(name, alias):  # the device could log in
+                self.add_problem(line, f"User {alias:.100} is suspended.")
 
     def add_problem(self, line: int, sentence: str):
         """Add an error message about a line to `problems`. After 100 messages, only count the line."""

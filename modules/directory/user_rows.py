@@ -75,6 +75,7 @@ DELETE_OWNED = {  # a row of users is not deleted: it only loses its alias
     ]
     for number, tables in TABLES.items()
 }
+DELETE_USER = PreparedQuery(Users.delete().where(Users.user_name == param("user")))
 SUBMITTED = [
     PreparedQuery(table.select(Value(1)).where(table.c.mail_submitter == param("user")).limit(1))
     for table in (Table("outbox"), Table("mailbox"))

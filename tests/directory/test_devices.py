@@ -130,6 +130,17 @@ def test_a_device_that_was_suspended_alone_stays_so(site):
     assert daemon_log_in(site, "ann~phone", password) == "ann"
 
 
+@pytest.mark.parametrize("first", ["ann~phone", "ann"])
+def test_a_device_is_not_restored_while_its_owner_is_suspended(either, first):
+    password = add_device(either)
+    either("users/?suspend", user_name=first)
+    either("users/?suspend", user_name="ann")
+    before = either.dump()
+    assert either("users/?restore", user_name="ann~phone")["status"] == "User ann is suspended."
+    assert either.dump() == before and daemon_log_in(either, "ann~phone", password) is None
+    assert either("users/?restore", user_name="ann")["status"] == "ok"
+
+
 def test_a_new_password_of_the_owner_leaves_the_devices_alone(site):
     password = add_device(site)
     site("users/?set_password", user="ann", user_name="ann", user_authdata="new")

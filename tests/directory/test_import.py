@@ -46,6 +46,13 @@ def large(site, **fields) -> bytes:
     return json.dumps(fields | {"file": content}).encode()
 
 
+def test_blanks_beside_permissions_in_csv_do_not_count(site):
+    content = 'user_name,user_permissions\nzoe,"delegate, special "\n'
+    assert site("users/?import", file=content)["imported"] == 1
+    rows = site.sql("SELECT api_permission FROM api_access WHERE api_user = 'zoe' ORDER BY 1")
+    assert rows == [("delegate",), ("special",)]
+
+
 def test_csv_makes_users_with_passwords_aliases_and_permissions(either):
     assert either("users/?import", file=CSV) | {"debug": []} == either("users/?x") | {
         "imported": 3,
