@@ -13,6 +13,8 @@ MAX_DEPTH = 20  # of parts in each other; the parser nests no more than 10
 PLAIN_TYPES = ("text/plain", "text/enriched", "text/markdown", "text/x-markdown")
 SUMMARY = re.compile(r"(?im)^SUMMARY(?:;[^:\r\n]*)?:([^\r\n]{0,200})")
 START = re.compile(r"(?im)^DTSTART(?:;[^:\r\n]*)?:(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d))?")
+FOLD = re.compile(r"\r?\n[ \t]")  # within a long line (RFC 5545, 3.1)
+ESCAPED = re.compile(r"\\(?:[nN]|(.))")  # 3.3.11; \n is a line break
 EVENT = re.compile(r"(?im)^BEGIN:VEVENT\r?$")
 WINMAIL = "[Attachments in a format of Microsoft Outlook (winmail.dat)]"
 # Descriptions of parts that cannot be shown as text, by content type.
@@ -136,10 +138,11 @@ def readable_text(part: ReceivedMessage, kind: str) -> str:
 
 def calendar_line(text: str) -> str:
     """Return a line that describes an iCalendar text, such as `[Calendar: Meeting, 2026-11-27 10:00]`."""
+    text = FOLD.sub("", text)
     event = EVENT.search(text)
     begin = event.start() if event else 0
     summary, start = SUMMARY.search(text, begin), START.search(text, begin)
     when = "-".join(start.groups()[:3]) + (f" {start[4]}:{start[5]}" if start[4] else "") if start else ""
-    what = re.sub(r"\\(.)", r"\1", summary[1].strip()) if summary else ""
+    what = ESCAPED.sub(lambda match: match[1] or " ", summary[1].strip()) if summary else ""
     described = ", ".join(filter(None, [what, when]))
     return f"[Calendar: {described}]" if described else "[Calendar]"

@@ -75,6 +75,10 @@ MAILS = {
         multipart(PLAIN, INVITATION, kind=b"alternative"),
         "schön\n\n[Calendar: Lunch, late, 2026-11-27 13:00]",
     ),
+    "calendar with a long summary": (
+        part_of_type(b"text/calendar", b"BEGIN:VEVENT\r\nSUMMARY:Dinner with the nort\r\n hern office\\nand guests\r\n"),
+        "[Calendar: Dinner with the northern office and guests]",
+    ),
     "empty calendar": (part_of_type(b"text/calendar", b""), "[Calendar]"),
     "PGP/MIME, encrypted": (
         multipart(part_of_type(b"application/pgp-encrypted", b"Version: 1"), PNG, kind=b"encrypted"),
