@@ -18,7 +18,6 @@ from mailapi import (
 from .answers import mailbox
 from .http.large_bodies import read_large_object
 from .mail import compose, outbox, reply
-from .mail.header_text import header
 from .mail.mail_page import mail_page, sanitized_html
 from .mail.mailboxes import SOURCE_NAMES, Mailboxes
 from .mail.message_parser import parse_headers
@@ -117,7 +116,7 @@ class Mailbox(Module):
     def raw(self, call):
         """Return the whole message (RFC 5322) as a file. The mail is not marked as read."""
         mail, _, _ = self.fetched(call)
-        subject = header(parse_headers(mail_bytes(mail)), "subject")
+        subject = parse_headers(mail_bytes(mail)).field("subject")
         return File(mail_bytes(mail), "message/rfc822", f"{subject or 'mail'}.eml")
 
     @endpoint(**OF_MAIL, read_only=True)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from mailapi import File
 
-from .header_text import header
 from .mail_text import mail_text
 from .message_parser import parse_headers, parse_message
 from .parts import InlineImages, Part, html_of, parts
@@ -47,6 +46,6 @@ def mail_page(raw: bytes) -> Page:
     """Return the mail `raw` as a harmless page of HTML. If the mail has no HTML, the page shows its text."""
     safe = sanitized_html(parts(raw)).html
     safe = safe or TEXT.format(text=html.escape(mail_text(parse_message(raw))))
-    title = html.escape(header(parse_headers(raw), "subject"))
+    title = html.escape(parse_headers(raw).field("subject"))
     page = PAGE.format(title=title, body=safe)
     return Page(page.encode("utf-8", "replace"), "text/html; charset=utf-8", "mail.html")

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 
 from .flowed import unflow
-from .header_text import header
 from .html_text import html_text
 from .message_parser import ReceivedMessage
 from .tnef import is_tnef
@@ -83,7 +82,7 @@ def main_part(part: ReceivedMessage, children: list[ReceivedMessage]) -> Receive
     The parameter `start` of Content-Type is the id of the main part. Without it, the first part is the main part.
     """
     start = part.content_field("content-type").parameters.get("start", "").strip("<> ")
-    named = (child for child in children if start and header(child, "content-id").strip("<> ") == start)
+    named = (child for child in children if start and child.field("content-id").strip("<> ") == start)
     return next(named, children[0])
 
 
@@ -95,7 +94,7 @@ def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
     mails = child.get_payload() if child.is_multipart() else [child]
     for mail in mails:
         if isinstance(mail, ReceivedMessage):
-            yield "\n\n".join(filter(None, [header(mail, "subject"), *texts(mail, depth + 1)]))
+            yield "\n\n".join(filter(None, [mail.field("subject"), *texts(mail, depth + 1)]))
 
 
 def part_text(part: ReceivedMessage, kind: str) -> str:

@@ -2,8 +2,6 @@
 
 from mailapi import number, readable
 
-from .address_fields import address_list
-from .header_text import header, raw_header
 from .mail_text import mail_text, readable_text
 from .message_parser import ReceivedMessage, parse_headers, parse_message
 
@@ -19,7 +17,7 @@ def mail_summary(mail: dict, source_name: str) -> dict:
     message = parse_headers(mail_bytes(mail))
     row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": None}
     for name in ("subject", "from", "to", "date"):
-        row[f"mail_{name}"] = header(message, name)[:LONGEST_IN_LIST]
+        row[f"mail_{name}"] = message.field(name)[:LONGEST_IN_LIST]
     row["mail_sourcedb"] = source_name
     return row
 
@@ -31,7 +29,7 @@ def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
     add the fields of more_details().
     """
     message = parse_message(mail_bytes(mail))
-    headers = {f"mail_{name}": header(message, name) for name in ("from", "to", "subject")}
+    headers = {f"mail_{name}": message.field(name) for name in ("from", "to", "subject")}
     row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": readable(mail_bytes(mail))}
     row |= {"mail_sourcedb": source_name} | headers | {"mail_body": body_text(message)}
     return row | more_details(message) if more else row
@@ -41,16 +39,11 @@ def more_details(message: ReceivedMessage) -> dict:
     """Return more fields of a mail: {"mail_text": "…", "mail_date": "…", "mail_message_id": "…", …}."""
     return {
         "mail_text": mail_text(message),
-        **{f"mail_{name.replace('-', '_')}": header(message, name) for name in ("cc", "reply-to", "date")},
-        "mail_message_id": header(message, "message-id"),
-        "mail_references": " ".join(header(message, "references").split()),
-        "mail_addresses": {name.replace("-", "_"): addresses(message, name) for name in ADDRESS_FIELDS},
+        **{f"mail_{name.replace('-', '_')}": message.field(name) for name in ("cc", "reply-to", "date")},
+        "mail_message_id": message.field("message-id"),
+        "mail_references": " ".join(message.field("references").split()),
+        "mail_addresses": {name.replace("-", "_"): message.addresses(name) for name in ADDRESS_FIELDS},
     }
-
-
-def addresses(message: ReceivedMessage, name: str) -> list[dict[str, str]]:
-    """Return the addresses in a header field such as "to", as [{"name": "Ann", "address": "ann@corp.org"}]."""
-    return address_list(raw_header(message, name), message.charset)
 
 
 def mail_bytes(mail: dict) -> bytes:

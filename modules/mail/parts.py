@@ -9,7 +9,7 @@ from itertools import islice
 
 from mailapi import File
 
-from .header_text import DIRECTIONS, header
+from .header_text import DIRECTIONS
 from .message_parser import ReceivedMessage, parse_message
 from .tnef import is_tnef, tnef_attachments
 
@@ -79,11 +79,11 @@ class Part:
     @property
     def content_id(self) -> str:
         """Return the part's Content-ID without angle brackets; "" if it has none. The mail's HTML refers to it."""
-        return header(self.part, "content-id").strip("<> ")
+        return self.part.field("content-id").strip("<> ")
 
     @property
     def content_location(self) -> str:
-        return header(self.part, "content-location").strip()
+        return self.part.field("content-location").strip()
 
     @property
     def attached(self) -> bool:
@@ -96,7 +96,7 @@ class Part:
 
     @property
     def has_attachment_disposition(self) -> bool:
-        return header(self.part, "content-disposition").lower().startswith("attachment")
+        return self.part.field("content-disposition").lower().startswith("attachment")
 
 
 class TnefPart(Part):

@@ -76,7 +76,9 @@ MAILS = {
         "schön\n\n[Calendar: Lunch, late, 2026-11-27 13:00]",
     ),
     "calendar with a long summary": (
-        part_of_type(b"text/calendar", b"BEGIN:VEVENT\r\nSUMMARY:Dinner with the nort\r\n hern office\\nand guests\r\n"),
+        part_of_type(
+            b"text/calendar", b"BEGIN:VEVENT\r\nSUMMARY:Dinner with the nort\r\n hern office\\nand guests\r\n"
+        ),
         "[Calendar: Dinner with the northern office and guests]",
     ),
     "empty calendar": (part_of_type(b"text/calendar", b""), "[Calendar]"),

@@ -15,12 +15,12 @@ from mailapi_modules.mail import (
     compose,
     content_fields,
     flowed,
-    header_block,
     header_text,
     html_frame,
     html_text,
     html_tokens,
     imap_answers,
+    irregular_mail,
     japanese,
     mail_text,
     message_parser,
@@ -81,7 +81,7 @@ def ready(head: str) -> object:
 
 
 CONFIG = mailapi.checked_config({"dbpath": "unused", "modulelist": {}}, Path("/"))
-RECEIVED = [content_fields, header_block, header_text, japanese, message_parser, transfer_encodings]
+RECEIVED = [content_fields, header_text, irregular_mail, japanese, message_parser, transfer_encodings]
 SHOWN = [address_fields, flowed, html_text, html_tokens, mail_text]
 STYLED = [html_frame, html_tokens, selectors, style_sheets, styles]
 READERS = {
