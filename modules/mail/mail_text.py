@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from io import StringIO
 
-from .flowed import unflow
 from .html_text import html_text
 from .message_parser import ReceivedMessage
 from .tnef import is_tnef
@@ -17,13 +17,14 @@ ESCAPED = re.compile(r"\\(?:[nN]|(.))")  # 3.3.11; \n is a line break
 EVENT = re.compile(r"(?im)^BEGIN:VEVENT\r?$")
 WINMAIL = "[Attachments in a format of Microsoft Outlook (winmail.dat)]"
 # Descriptions of parts that cannot be shown as text, by content type.
-NAMED = {
+DESCRIPTIONS = {
     "application/pgp-encrypted": "[Encrypted message: PGP/MIME]",
     "application/pgp-signature": "[Signature: PGP/MIME]",
     "application/pkcs7-signature": "[Signature: S/MIME]",
     "application/x-pkcs7-signature": "[Signature: S/MIME]",
 }
 PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+SIGNATURE = "-- "  # the line before one
 
 
 def mail_text(message: ReceivedMessage) -> str:
@@ -50,7 +51,7 @@ def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
         if kind == "multipart/alternative":
             yield from best_alternative(children, depth)
         elif kind == "multipart/encrypted":
-            yield NAMED["application/pgp-encrypted"]
+            yield DESCRIPTIONS["application/pgp-encrypted"]
         elif kind == "multipart/related":
             yield from texts(main_part(part, children), depth + 1)
         elif kind == "multipart/digest":
@@ -105,13 +106,13 @@ def part_text(part: ReceivedMessage, kind: str) -> str:
     if kind in PKCS7_MIME:
         smime = part.content_field("content-type").parameters.get("smime-type", "").lower()
         return f"[{'Signed' if smime == 'signed-data' else 'Encrypted'} message: S/MIME]"
-    if kind in NAMED:
-        return NAMED[kind]
+    if kind in DESCRIPTIONS:
+        return DESCRIPTIONS[kind]
     if is_tnef(kind, part.get_filename("")):
         return WINMAIL
     if kind == "text/calendar":
         return calendar_line(part.readable_text())
-    return "" if is_attachment(part) else readable_text(part, kind)
+    return "" if is_attachment(part) else text_without_markup(part, kind)
 
 
 def is_attachment(part: ReceivedMessage) -> bool:
@@ -120,8 +121,8 @@ def is_attachment(part: ReceivedMessage) -> bool:
     return disposition == "attachment" or bool(part.get_filename()) and disposition != "inline"
 
 
-def readable_text(part: ReceivedMessage, kind: str) -> str:
-    """Return the text of a part with the content type `kind`; "" if it is neither plain text nor HTML.
+def text_without_markup(part: ReceivedMessage, kind: str) -> str:
+    """Return the plain text of a part with the content type `kind`; "" if it is neither plain text nor HTML.
 
     HTML is converted to plain text, and the broken lines of format=flowed are joined.
     """
@@ -133,6 +134,24 @@ def readable_text(part: ReceivedMessage, kind: str) -> str:
     if parameters.get("format", "").lower() == "flowed":
         return unflow(part.readable_text(), parameters.get("delsp", "").lower() == "yes")
     return part.readable_text()
+
+
+def unflow(text: str, delete_space: bool = False) -> str:
+    """Join the short lines into which mail programs break paragraphs in format=flowed (RFC 3676).
+
+    With `delete_space`, also remove the blank before each break, as the parameter DelSp=yes demands.
+    """
+    joined = StringIO()  # a list of short lines would take 200 times the memory of the text
+    flows, depth_before = False, 0  # of the line before: whether it goes on, and its depth of quoting
+    for line in text.splitlines():
+        depth = len(line) - len(line.lstrip(">"))
+        content = line[depth:].removeprefix(" ")  # which the sender stuffed
+        is_signature = content == SIGNATURE
+        if not flows or is_signature or depth != depth_before:
+            joined.write(f"\n{'>' * depth}{' ' * (depth > 0)}")
+        flows, depth_before = content.endswith(" ") and not is_signature, depth
+        joined.write(content[:-1] if flows and delete_space else content)
+    return joined.getvalue()[1:] + "\n" if text else ""
 
 
 def calendar_line(text: str) -> str:

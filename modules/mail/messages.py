@@ -2,7 +2,7 @@
 
 from mailapi import number, readable
 
-from .mail_text import mail_text, readable_text
+from .mail_text import mail_text, text_without_markup
 from .message_parser import ReceivedMessage, parse_headers, parse_message
 
 ADDRESS_FIELDS = ("from", "to", "cc", "reply-to")
@@ -28,10 +28,12 @@ def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
     `mail` is a row of table `mailbox`. `source_name` is the name of its source, such as "master". If `more` is True,
     add the fields of more_details().
     """
-    message = parse_message(mail_bytes(mail))
-    headers = {f"mail_{name}": message.field(name) for name in ("from", "to", "subject")}
-    row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": readable(mail_bytes(mail))}
-    row |= {"mail_sourcedb": source_name} | headers | {"mail_body": body_text(message)}
+    raw = mail_bytes(mail)
+    row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": readable(raw)}
+    row["mail_sourcedb"] = source_name
+    message = parse_message(raw)
+    row |= {f"mail_{name}": message.field(name) for name in ("from", "to", "subject")}
+    row["mail_body"] = body_text(message)
     return row | more_details(message) if more else row
 
 
@@ -67,4 +69,4 @@ def searchable_text(raw: bytes) -> str:
     """Return the text of the mail `raw` for searches: all text parts, with HTML converted to plain text."""
     message = parse_message(raw)
     leaves = (part for part in message.walk() if not part.is_multipart())
-    return " ".join(readable_text(part, part.get_content_type()) for part in leaves)
+    return " ".join(text_without_markup(part, part.get_content_type()) for part in leaves)

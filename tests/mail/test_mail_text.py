@@ -1,8 +1,8 @@
 """mail_text of mailbox/?read: what a person would read of a mail, always as text."""
 
 import pytest
-from mailapi_modules.mail.flowed import unflow
 from mailapi_modules.mail.html_text import CUT_OFF, MAX_LENGTH, html_text
+from mailapi_modules.mail.mail_text import unflow
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
 from support.counting import calls
