@@ -6,7 +6,7 @@ import re
 
 from .html_tokens import Token
 from .selectors import NAME, PREFIX
-from .style_sheets import MAX_LENGTH, NoParser, scoped_sheet
+from .style_sheets import MAX_LENGTH, scoped_sheet
 from .styles import colour, filter_style
 
 # Comments are matched, too, so that no sheet is found in one. What does not end goes on to the end.
@@ -70,7 +70,7 @@ class Frame:
         self.complete = len(source) <= MAX_LENGTH
         try:
             return scoped_sheet(first + source, f".{self.scope}") if first + source.strip() else ""
-        except NoParser:
+        except ImportError:  # of tinycss2
             self.complete = not source.strip()
             return ""
 
