@@ -6,7 +6,7 @@ from email.utils import formatdate, make_msgid
 from mailapi import ApiError, Config
 
 from .addresses import Group, Mailbox, NotAnAddress, parse_address_list
-from .mime import header_text
+from .mime import single_line
 
 MAX_ENTRY = 1300  # characters of an address with a name
 
@@ -29,7 +29,7 @@ def address_list(name: str, value: str | None, config: Config) -> list[Mailbox |
     if len(value or "") > config.max_recipients * MAX_ENTRY:
         raise too_many_recipients(config)
     try:
-        return list(parse_address_list(header_text(name, value)))
+        return list(parse_address_list(single_line(name, value)))
     except NotAnAddress as error:
         raise ApiError(f"Not an address: {error}.", audit="Not an address.", field=name) from None
 
