@@ -57,7 +57,7 @@ def sanitized_html(mail_parts: list[Part]) -> SanitizedHTML:
 def html_of(mail_parts: list[Part]) -> str:
     """Return the HTML of a mail: the text of all text/html parts that are not attachments, joined by <hr>."""
     return "<hr>".join(
-        part.text
+        part.readable_text()
         for part in mail_parts
         if part.content_type == "text/html" and not part.has_attachment_disposition
     )
@@ -84,7 +84,7 @@ class InlineImages:
         if part is None:
             return None
         if part.number not in self.uris:
-            content = part.content
+            content = part.content()
             kind = next((kind for kind, start in IMAGES.items() if start.match(content)), None)
             uri = f"data:{kind};base64,{base64.b64encode(content).decode()}" if kind else None
             self.uris[part.number] = uri

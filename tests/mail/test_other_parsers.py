@@ -105,7 +105,9 @@ def test_like_fast_mail_parser(path):
         parsed = fast.parse_email(raw)
     except fast.ParseError:
         return
-    texts = [part.text for part in parts(raw) if part.content_type == "text/plain" and not part.attached]
+    texts = [
+        part.readable_text() for part in parts(raw) if part.content_type == "text/plain" and not part.attached
+    ]
     mine = {"subject": ours(raw)["subject"], "texts": list(filter(None, map(one_line, texts)))}
     others = {
         "subject": one_line(parsed.subject),
