@@ -14,6 +14,7 @@ from urllib.parse import quote
 from mailapi import ApiError
 
 from .addresses import CONTROL, fold_field
+from .outgoing import single_line
 
 MAX_LINE = 998  # bytes without CRLF (RFC 5322, 2.1.1)
 MAX_FILE_NAME = 255  # characters
@@ -105,16 +106,6 @@ def mime_part(content_type: str, encoding: str, body: bytes | bytearray, *fields
         b"\r\n",
         body,
     ]
-
-
-def single_line(name: str, value: str | None) -> str:
-    """Return the value of a request's field as text for a header; "" for None. ApiError if it has a control character.
-
-    `name` is the name of the field, for the error message.
-    """
-    if value and CONTROL.search(value):
-        raise ApiError(f"A line break or control character in {name}.")
-    return (value or "").strip()
 
 
 def file_name(name: str) -> str:

@@ -5,8 +5,8 @@ import re
 from mailapi import ApiError
 
 from .addresses import all_mailboxes, encoded_words, fold_field, is_plain
-from .mime import message_content, single_line
-from .outgoing import OutgoingMail, date_and_id, single_address
+from .mime import message_content
+from .outgoing import OutgoingMail, date_and_id, single_address, single_line
 
 MAX_FIELD = 32 * 1024  # characters of a subject or of References
 MESSAGE_IDS = re.compile(r"<[!-;=?-~]{1,900}>(?>(?: *<[!-;=?-~]{1,900}>)*)")
