@@ -12,7 +12,6 @@ from .styles import colour, filter_style
 # Comments are matched, too, so that no sheet is found in one. What does not end goes on to the end.
 SHEET = re.compile(r"(?is)<!--.*?(?:--!?>|\Z)|<style((?:\s[^<>]*)?)>(.*?)(?:</style(?=[\s/>])[^<>]*>?|\Z)")
 BODY = re.compile(r"(?is)<body(\s[^<>]*)>")  # whose attributes the frame has
-LINK_COLOUR = re.compile(r"#?[0-9a-z]{3,25}")
 MAX_CLASSES = 20  # of an element
 # Keeps all that a mail shows inside of its frame: no style of the mail can reach this element.
 FRAME = "contain:layout paint;overflow:auto"
