@@ -98,9 +98,9 @@ class Mailbox(Module):
         """
         with self.mailboxes(call) as mailboxes:
             mail, source = mailboxes.fetch(mark_read=True)
+            warning = mailboxes.warning
         call.unchanged = bool(mail["mail_read"])
-        mail = mail_details(mail, source, more=bool(call.body.get("mail_details")))
-        return mailboxes.warning | {"mail": mail}
+        return warning | {"mail": mail_details(mail, source, more=bool(call.body.get("mail_details")))}
 
     @endpoint(**OF_MAIL)
     def unread(self, call):
