@@ -13,8 +13,11 @@ LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
-def unfold(value: str, charset: str | None = None) -> str:
-    """Return the undecoded value of a header field as one line of decoded text. `charset` is as in decoded()."""
+def decoded_line(value: str, charset: str | None = None) -> str:
+    """Decode the value of a header field to one line of text: `=?utf-8?q?B=C3=BC?=` becomes `Bü`.
+
+    Bytes beyond ASCII are decoded as UTF-8, or by the mail's `charset` if they are not UTF-8.
+    """
     return one_line(decoded(FOLD.sub("", value).strip(), charset))
 
 

@@ -13,7 +13,7 @@ from itertools import islice
 from .address_fields import address_list
 from .charsets import codec_of, decode
 from .content_fields import ContentField
-from .header_text import unfold
+from .header_text import decoded_line
 from .irregular_mail import POLICY, header_size, parse_irregular
 from .transfer_encodings import decode_content
 
@@ -70,7 +70,7 @@ class ReceivedMessage(Message):
         value = self.raw_field(name)
         if value.isascii() and value.isprintable() and "=?" not in value:
             return value.strip()  # there is nothing to decode, and no line break
-        return unfold(value, None if value.isascii() else self.charset)
+        return decoded_line(value, None if value.isascii() else self.charset)
 
     def addresses(self, name: str) -> list[dict[str, str]]:
         """Return the addresses in a header field such as "to", as [{"name": "Ann", "address": "ann@corp.org"}]."""
@@ -124,7 +124,7 @@ class Irregular(Exception):
 
 
 class RegularParser:
-    """Parses the mail `raw`, which has the usual form, into an object of the class `kind` for each of its parts."""
+    """Parses the mail `raw` if it has the usual form. It and each of its parts become objects of the class `kind`."""
 
     def __init__(self, raw: bytes, kind: type[ReceivedMessage]):
         self.raw, self.kind, self.parts = raw, kind, 0

@@ -94,7 +94,7 @@ READERS = {
     "flowed text of a mail": (SHOWN, mail_text.unflow),
     "addresses of a mail": (SHOWN, address_fields.address_list),
     "a calendar of a mail": (SHOWN, mail_text.calendar_line),
-    "a header field": ([header_text, japanese], header_text.unfold),
+    "a header field": ([header_text, japanese], header_text.decoded_line),
     "a content field of a mail": ([content_fields, header_text], content_fields.ContentField),
     "a header of a mail": (RECEIVED, lambda text: message_parser.parse_headers(text.encode("latin-1"))),
     "base64 of a mail": (RECEIVED, lambda text: transfer_encodings.decode_base64(text.encode("latin-1"))),
