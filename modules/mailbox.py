@@ -18,7 +18,6 @@ from mailapi import (
 from .answers import mailbox
 from .http.large_bodies import read_large_object
 from .mail import compose, outbox, reply
-from .mail.header_text import header
 from .mail.mail_page import mail_page, sanitized_html
 from .mail.mailboxes import SOURCE_NAMES, Mailboxes
 from .mail.message_parser import parse_headers
@@ -97,7 +96,9 @@ class Mailbox(Module):
 
         With mail_details, the answer also has a text for people to read, and the fields that a reply needs.
         """
-        mail, source, warning = self.fetched(call, mark_read=True)
+        with self.mailboxes(call) as mailboxes:
+            mail, source = mailboxes.fetch(mark_read=True)
+            warning = mailboxes.warning
         call.unchanged = bool(mail["mail_read"])
         return warning | {"mail": mail_details(mail, source, more=bool(call.body.get("mail_details")))}
 
@@ -116,21 +117,21 @@ class Mailbox(Module):
     @endpoint(**OF_MAIL, read_only=True, download=True)
     def raw(self, call):
         """Return the whole message (RFC 5322) as a file. The mail is not marked as read."""
-        mail, _, _ = self.fetched(call)
-        subject = header(parse_headers(mail_bytes(mail)), "subject")
-        return File(mail_bytes(mail), "message/rfc822", f"{subject or 'mail'}.eml")
+        message, _ = self.message(call)
+        subject = parse_headers(message).field("subject")
+        return File(message, "message/rfc822", f"{subject or 'mail'}.eml")
 
     @endpoint(**OF_MAIL, read_only=True)
     def parts(self, call):
         """List the parts of a mail (its texts and attachments), each with number, type, file name and size."""
-        mail, _, warning = self.fetched(call)
-        return warning | {"mail_parts": [part.description() for part in parts(mail_bytes(mail))]}
+        message, warning = self.message(call)
+        return warning | {"mail_parts": [part.description() for part in parts(message)]}
 
     @endpoint(**OF_PART, read_only=True, download=True)
     def attachment(self, call):
         """Return one part of a mail, such as an attachment, as a decoded file. mailbox/?parts lists the numbers."""
-        mail, _, _ = self.fetched(call)
-        for part in parts(mail_bytes(mail)):
+        message, _ = self.message(call)
+        for part in parts(message):
             if part.number == call.body["part"]:
                 return part.file()
         raise ApiError("part not found", code="not_found", field="part")
@@ -142,8 +143,8 @@ class Mailbox(Module):
         `mail_html_complete` is false if a part was left out because of its size. `mail_html_blocked` is the number of
         remote images that were removed.
         """
-        mail, _, warning = self.fetched(call)
-        safe = sanitized_html(parts(mail_bytes(mail)))
+        message, warning = self.message(call)
+        safe = sanitized_html(parts(message))
         return warning | {
             "mail_html": safe.html,
             "mail_html_complete": safe.complete,
@@ -156,8 +157,8 @@ class Mailbox(Module):
 
         Its Content-Security-Policy forbids scripts and loading anything. The mail is not marked as read.
         """
-        mail, _, _ = self.fetched(call)
-        return mail_page(mail_bytes(mail))
+        message, _ = self.message(call)
+        return mail_page(message)
 
     @endpoint(allow=anyone, optional=TERMS, read_only=True, manages_transactions=True)
     def search(self, call):
@@ -205,19 +206,20 @@ class Mailbox(Module):
         if call.user_name is None:
             raise ApiError("Name the mailbox's user with --as USER.")
         if call.body.get("reply_to_mail") and not call.body.get("message"):
-            mail, _, _ = self.fetched(call, field="reply_to_mail")
-            reply.add_reply_fields(call.body, mail_bytes(mail))
+            answered, _ = self.message(call, field="reply_to_mail")
+            reply.add_reply_fields(call.body, answered)
         mail = compose.compose_mail(call.body, lambda: outbox.own_address(call), call.config)
         return {"queue_ids": outbox.enqueue(call, mail)}
 
-    def fetched(self, call, mark_read: bool = False, field: str = "mail_id") -> tuple[dict, str, dict]:
-        """Read the mail that the request names. Return its row, its source, such as "imap", and a warning.
+    def message(self, call, field: str = "mail_id") -> tuple[bytes, dict]:
+        """Return the whole message (RFC 5322) of the mail that the request names, and a warning.
 
         The warning is {"status": "warning", "warning": …} if a database or server did not respond, else {}. `field` is
         the request's field with the mail's id. ApiError if no database or server that responds has the mail.
         """
         with self.mailboxes(call) as mailboxes:
-            return *mailboxes.fetch(mark_read, field), mailboxes.warning
+            mail, _ = mailboxes.fetch(field=field)
+            return mail_bytes(mail), mailboxes.warning
 
     def on_user_deleted(self, user_name: str):
         """Delete the stored UIDVALIDITY (RFC 9051) of a deleted user's IMAP mailbox."""

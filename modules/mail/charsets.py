@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable
 from encodings.aliases import aliases
 
-from .japanese import decode_euc_jp, decode_iso_2022_jp
+from .japanese import REPLACEMENT, decode_euc_jp, decode_iso_2022_jp
 
-REPLACEMENT = "\ufffd"
 SURROGATES = re.compile("[\ud800-\udfff]")
 NOT_ALPHANUMERIC = re.compile("[^a-z0-9]+")
 LONGEST_LABEL = 100  # characters

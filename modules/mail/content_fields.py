@@ -18,7 +18,7 @@ MOST_PARAMETERS = 1000
 NAMES_OF_FILES = ("filename", "name")
 # A field without comments, escapes and sections, and its parameters: nearly every field.
 SIMPLE = re.compile(
-    r"""(?xa) \s*+ ([\w./+-]*+) \s*+ ((?: ; \s*+ [\w-]++ = (?: "[^"\\]*+" | [\w./+:-]++ ) \s*+ )*+) ;?+ \s*+"""
+    r"""(?xa) \s*+ ([\w./+-]*+) \s*+ ((?> (?: ; \s*+ [\w-]++ = (?: "[^"\\]*+" | [\w./+:-]++ ) \s*+ )* )) ;?+ \s*+"""
 )
 PARAMETER = re.compile(r"""(?xa) ; \s*+ ([\w-]++) = (?: "([^"]*+)" | ([\w./+:-]++) )""")
 LONGEST_SIMPLE = 1000  # characters

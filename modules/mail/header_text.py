@@ -1,45 +1,23 @@
-"""Functions that return header fields of received mail as decoded text (RFC 2047, docs/wire.md F31)."""
+"""Decoding of the values of header fields in received mail to text (RFC 2047, docs/wire.md F31)."""
 
 import re
 from binascii import a2b_base64, a2b_qp
-from typing import TYPE_CHECKING
 
 from .charsets import decode
-
-if TYPE_CHECKING:
-    from .message_parser import ReceivedMessage
 
 ENCODED_WORD = re.compile(r"=\?([^?\s]+)\?([bBqQ])\?([^?]*)\?=")
 ENCODED_WORDS = re.compile(r"(?:=\?[^?\s]+\?[bBqQ]\?[^?]*\?=\s*)*=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
 FOLD = re.compile(r"\r?\n(?=[ \t])")
-VALUE = re.compile(rb"[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)")
 LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 # Characters that change the direction of the text around them: they could show an address as another one.
 DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
-def header(message: "ReceivedMessage", name: str) -> str:
-    """Return a header field, such as "subject", as one line of decoded text; "" if it is missing."""
-    value = raw_header(message, name)
-    if value.isascii() and value.isprintable() and "=?" not in value:
-        return value.strip()  # there is nothing to decode, and no line break
-    return unfold(value, None if value.isascii() else message.charset)
+def decoded_line(value: str, charset: str | None = None) -> str:
+    """Decode the value of a header field to one line of text: `=?utf-8?q?B=C3=BC?=` becomes `Bü`.
 
-
-def raw_header(message: "ReceivedMessage", name: str) -> str:
-    """Return the value of a header field without any decoding; "" if it is missing.
-
-    `name` is in lower case. Line breaks and encoded words are kept. Bytes beyond ASCII become surrogates.
+    Bytes beyond ASCII are decoded as UTF-8, or by the mail's `charset` if they are not UTF-8.
     """
-    if not message.header:
-        return next((value for field, value in message.raw_items() if field.lower() == name), "")
-    start = message.header_in_lower_case.find(f"\n{name}:".encode())
-    value = VALUE.match(message.header, start + len(name) + 2) if start >= 0 else None
-    return value[1].decode("ascii", "surrogateescape") if value else ""
-
-
-def unfold(value: str, charset: str | None = None) -> str:
-    """Return the undecoded value of a header field as one line of decoded text. `charset` is as in decoded()."""
     return one_line(decoded(FOLD.sub("", value).strip(), charset))
 
 

@@ -6,13 +6,12 @@ import re
 
 from .html_tokens import Token
 from .selectors import NAME, PREFIX
-from .style_sheets import MAX_LENGTH, NoParser, scoped_sheet
+from .style_sheets import MAX_LENGTH, scoped_sheet
 from .styles import colour, filter_style
 
 # Comments are matched, too, so that no sheet is found in one. What does not end goes on to the end.
 SHEET = re.compile(r"(?is)<!--.*?(?:--!?>|\Z)|<style((?:\s[^<>]*)?)>(.*?)(?:</style(?=[\s/>])[^<>]*>?|\Z)")
 BODY = re.compile(r"(?is)<body(\s[^<>]*)>")  # whose attributes the frame has
-LINK_COLOUR = re.compile(r"#?[0-9a-z]{3,25}")
 MAX_CLASSES = 20  # of an element
 # Keeps all that a mail shows inside of its frame: no style of the mail can reach this element.
 FRAME = "contain:layout paint;overflow:auto"
@@ -70,7 +69,7 @@ class Frame:
         self.complete = len(source) <= MAX_LENGTH
         try:
             return scoped_sheet(first + source, f".{self.scope}") if first + source.strip() else ""
-        except NoParser:
+        except ImportError:  # of tinycss2
             self.complete = not source.strip()
             return ""
 

@@ -6,7 +6,7 @@ converted to cp932 first.
 
 import re
 
-REPLACEMENT = b"\xef\xbf\xbd".decode()
+REPLACEMENT = "\ufffd"  # in the place of invalid bytes
 ESCAPES = re.compile(rb"\x1b(?:\$[@B]|\$\(D|\([BJIH])")
 # Runs of one kind in EUC-JP: ASCII, JIS X 0208, half-width kana, JIS X 0212, and bytes that are none of these.
 EUC_RUNS = re.compile(

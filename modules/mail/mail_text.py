@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from io import StringIO
 
-from .flowed import unflow
-from .header_text import header
 from .html_text import html_text
 from .message_parser import ReceivedMessage
 from .tnef import is_tnef
@@ -13,16 +12,19 @@ MAX_DEPTH = 20  # of parts in each other; the parser nests no more than 10
 PLAIN_TYPES = ("text/plain", "text/enriched", "text/markdown", "text/x-markdown")
 SUMMARY = re.compile(r"(?im)^SUMMARY(?:;[^:\r\n]*)?:([^\r\n]{0,200})")
 START = re.compile(r"(?im)^DTSTART(?:;[^:\r\n]*)?:(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d))?")
+FOLD = re.compile(r"\r?\n[ \t]")  # within a long line (RFC 5545, 3.1)
+ESCAPED = re.compile(r"\\(?:[nN]|(.))")  # 3.3.11; \n is a line break
 EVENT = re.compile(r"(?im)^BEGIN:VEVENT\r?$")
 WINMAIL = "[Attachments in a format of Microsoft Outlook (winmail.dat)]"
 # Descriptions of parts that cannot be shown as text, by content type.
-NAMED = {
+DESCRIPTIONS = {
     "application/pgp-encrypted": "[Encrypted message: PGP/MIME]",
     "application/pgp-signature": "[Signature: PGP/MIME]",
     "application/pkcs7-signature": "[Signature: S/MIME]",
     "application/x-pkcs7-signature": "[Signature: S/MIME]",
 }
 PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+SIGNATURE = "-- "  # the line before one
 
 
 def mail_text(message: ReceivedMessage) -> str:
@@ -49,7 +51,7 @@ def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
         if kind == "multipart/alternative":
             yield from best_alternative(children, depth)
         elif kind == "multipart/encrypted":
-            yield NAMED["application/pgp-encrypted"]
+            yield DESCRIPTIONS["application/pgp-encrypted"]
         elif kind == "multipart/related":
             yield from texts(main_part(part, children), depth + 1)
         elif kind == "multipart/digest":
@@ -81,7 +83,7 @@ def main_part(part: ReceivedMessage, children: list[ReceivedMessage]) -> Receive
     The parameter `start` of Content-Type is the id of the main part. Without it, the first part is the main part.
     """
     start = part.content_field("content-type").parameters.get("start", "").strip("<> ")
-    named = (child for child in children if start and header(child, "content-id").strip("<> ") == start)
+    named = (child for child in children if start and child.field("content-id").strip("<> ") == start)
     return next(named, children[0])
 
 
@@ -93,7 +95,7 @@ def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
     mails = child.get_payload() if child.is_multipart() else [child]
     for mail in mails:
         if isinstance(mail, ReceivedMessage):
-            yield "\n\n".join(filter(None, [header(mail, "subject"), *texts(mail, depth + 1)]))
+            yield "\n\n".join(filter(None, [mail.field("subject"), *texts(mail, depth + 1)]))
 
 
 def part_text(part: ReceivedMessage, kind: str) -> str:
@@ -104,13 +106,13 @@ def part_text(part: ReceivedMessage, kind: str) -> str:
     if kind in PKCS7_MIME:
         smime = part.content_field("content-type").parameters.get("smime-type", "").lower()
         return f"[{'Signed' if smime == 'signed-data' else 'Encrypted'} message: S/MIME]"
-    if kind in NAMED:
-        return NAMED[kind]
+    if kind in DESCRIPTIONS:
+        return DESCRIPTIONS[kind]
     if is_tnef(kind, part.get_filename("")):
         return WINMAIL
     if kind == "text/calendar":
         return calendar_line(part.readable_text())
-    return "" if is_attachment(part) else readable_text(part, kind)
+    return "" if is_attachment(part) else text_without_markup(part, kind)
 
 
 def is_attachment(part: ReceivedMessage) -> bool:
@@ -119,8 +121,8 @@ def is_attachment(part: ReceivedMessage) -> bool:
     return disposition == "attachment" or bool(part.get_filename()) and disposition != "inline"
 
 
-def readable_text(part: ReceivedMessage, kind: str) -> str:
-    """Return the text of a part with the content type `kind`; "" if it is neither plain text nor HTML.
+def text_without_markup(part: ReceivedMessage, kind: str) -> str:
+    """Return the plain text of a part with the content type `kind`; "" if it is neither plain text nor HTML.
 
     HTML is converted to plain text, and the broken lines of format=flowed are joined.
     """
@@ -134,12 +136,31 @@ def readable_text(part: ReceivedMessage, kind: str) -> str:
     return part.readable_text()
 
 
+def unflow(text: str, delete_space: bool = False) -> str:
+    """Join the short lines into which mail programs break paragraphs in format=flowed (RFC 3676).
+
+    With `delete_space`, also remove the blank before each break, as the parameter DelSp=yes demands.
+    """
+    joined = StringIO()  # a list of short lines would take 200 times the memory of the text
+    flows, depth_before = False, 0  # of the line before: whether it goes on, and its depth of quoting
+    for line in text.splitlines():
+        depth = len(line) - len(line.lstrip(">"))
+        content = line[depth:].removeprefix(" ")  # which the sender stuffed
+        is_signature = content == SIGNATURE
+        if not flows or is_signature or depth != depth_before:
+            joined.write(f"\n{'>' * depth}{' ' * (depth > 0)}")
+        flows, depth_before = content.endswith(" ") and not is_signature, depth
+        joined.write(content[:-1] if flows and delete_space else content)
+    return joined.getvalue()[1:] + "\n" if text else ""
+
+
 def calendar_line(text: str) -> str:
     """Return a line that describes an iCalendar text, such as `[Calendar: Meeting, 2026-11-27 10:00]`."""
+    text = FOLD.sub("", text)
     event = EVENT.search(text)
     begin = event.start() if event else 0
     summary, start = SUMMARY.search(text, begin), START.search(text, begin)
     when = "-".join(start.groups()[:3]) + (f" {start[4]}:{start[5]}" if start[4] else "") if start else ""
-    what = re.sub(r"\\(.)", r"\1", summary[1].strip()) if summary else ""
+    what = ESCAPED.sub(lambda match: match[1] or " ", summary[1].strip()) if summary else ""
     described = ", ".join(filter(None, [what, when]))
     return f"[Calendar: {described}]" if described else "[Calendar]"

@@ -1,23 +1,31 @@
-"""Parsing of received mail: by a fast parser if possible, and otherwise by the standard library's."""
+"""Parsing of received mail: by a fast parser if it has the usual form, and otherwise by Python's parser.
+
+In mail of the usual form, all lines of the headers are valid, and each multipart ends with its last boundary. The fast
+parser gives the same result as Python's.
+"""
 
 import re
-from email.feedparser import BufferedSubFile, BytesFeedParser  # type: ignore[attr-defined]  # typeshed lacks BufferedSubFile
+from collections.abc import Iterator
 from email.message import Message
-from email.parser import BytesHeaderParser
-from email.policy import Compat32
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 
-from mailapi import readable
-
+from .address_fields import address_list
 from .charsets import codec_of, decode
 from .content_fields import ContentField
-from .header_block import REGULAR, header_size, is_complete, mended_header
-from .header_text import raw_header
-from .regular_parts import RegularParser
+from .header_text import decoded_line
+from .irregular_mail import POLICY, header_size, parse_irregular
 from .transfer_encodings import decode_content
 
+REGULAR_LINE = rb"(?:[!-9;-~]+:|[ \t])[^\r\n]*\r?\n"
+# A header of the usual form, with the empty line after it: nearly every mail has one.
+REGULAR = re.compile(rb"(?>(?:%s)+)\r?\n" % REGULAR_LINE)
+PART_HEADER = re.compile(rb"(?>(?:%s)*)\r?\n" % REGULAR_LINE)  # it may be empty
+VALUE = re.compile(rb"[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)")  # of a field
+AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*(\r?\n|\r|\Z)")
 MAX_BOUNDARY = 8192  # characters
+MOST_DEPTH = 9  # of parts in each other; Python's parser takes 10
+MOST_PARTS = 1000  # it takes 10,000
 # The charset of the mail's text, in which some mailers also write its header.
 CHARSET = re.compile(rb"charset=[\"' ]?([\w.:+-]{1,60})", re.IGNORECASE)
 META = re.compile(rb"<meta[\s/][^<>]*?charset\s*=[\s\"']*([\w.:+-]{1,60})", re.IGNORECASE)
@@ -29,7 +37,7 @@ CHARSET_BYTES = 65536  # bytes of a mail in which its charset is looked for
 class ReceivedMessage(Message):
     """A received mail, or a part of one. It can also read malformed header fields such as Content-Type."""
 
-    # A header of the usual form: its lines, each after a line feed, so that a field can be found without parsing all.
+    # A header of the usual form, each line after a line feed: a field is found without parsing all.
     header = header_in_lower_case = b""
     mail = b""  # of which this is the header
     body = b""  # the content as it is in a mail of the usual form, if it does not consist of parts
@@ -46,11 +54,33 @@ class ReceivedMessage(Message):
         """
         return None if self.mail.isascii() else charset_in(self.mail)
 
+    def raw_field(self, name: str) -> str:
+        """Return the value of a header field such as "subject" without any decoding; "" if it is missing.
+
+        `name` is in lower case. Line breaks and encoded words are kept. Bytes beyond ASCII become surrogates.
+        """
+        if not self.header:
+            return next((value for field, value in self.raw_items() if field.lower() == name), "")
+        start = self.header_in_lower_case.find(f"\n{name}:".encode())
+        value = VALUE.match(self.header, start + len(name) + 2) if start >= 0 else None
+        return value[1].decode("ascii", "surrogateescape") if value else ""
+
+    def field(self, name: str) -> str:
+        """Return a header field such as "subject" (in lower case) as a line of decoded text; "" if it is missing."""
+        value = self.raw_field(name)
+        if value.isascii() and value.isprintable() and "=?" not in value:
+            return value.strip()  # there is nothing to decode, and no line break
+        return decoded_line(value, None if value.isascii() else self.charset)
+
+    def addresses(self, name: str) -> list[dict[str, str]]:
+        """Return the addresses in a header field such as "to", as [{"name": "Ann", "address": "ann@corp.org"}]."""
+        return address_list(self.raw_field(name), self.charset)
+
     def content_field(self, name: str) -> ContentField:
         """Return the parsed header field `name`, such as "content-type" (in lower case), with its parameters."""
         fields = self.__dict__.setdefault("_content_fields", {})
         if name not in fields:
-            fields[name] = ContentField(raw_header(self, name), self.charset)
+            fields[name] = ContentField(self.raw_field(name), self.charset)
         return fields[name]
 
     def get_content_type(self) -> str:
@@ -89,55 +119,101 @@ class ReceivedMessage(Message):
         return decode(self.content(), self.get_content_charset(), guess=False)
 
 
-class BoundedLines(BufferedSubFile):
-    """An input buffer for the standard library's parser. It raises ValueError if a mail has too many parts.
+class Irregular(Exception):
+    """The error for a mail that only Python's parser can read, for example because a boundary is missing."""
 
-    The limits are 10,000 parts and 10 levels of nesting.
-    """
 
-    parts = 0
+class RegularParser:
+    """Parses the mail `raw` if it has the usual form. It and each of its parts become objects of the class `kind`."""
 
-    def push_eof_matcher(self, pred):
+    def __init__(self, raw: bytes, kind: type[ReceivedMessage]):
+        self.raw, self.kind, self.parts = raw, kind, 0
+
+    def parse(self) -> ReceivedMessage | None:
+        """Return the mail as a message with its parts; None if only Python's parser can read it."""
+        header = REGULAR.match(self.raw)
+        try:
+            return header and self.part(header, len(self.raw), depth=0)
+        except Irregular:
+            return None
+
+    def part(self, header: re.Match[bytes] | None, end: int, depth: int) -> ReceivedMessage:
+        """Return the part that has the header `header`, a match, and ends at the offset `end` of the mail.
+
+        `depth`: the number of parts that enclose it. Irregular if only Python's parser can read it.
+        """
         self.parts += 1
-        if len(self._eofstack) > 10 or self.parts > 10_000:
-            raise ValueError("nested too deep, or too many parts")
-        super().push_eof_matcher(pred)
+        if not header or depth > MOST_DEPTH or self.parts > MOST_PARTS:
+            raise Irregular
+        part, start = self.kind(POLICY), header.end()
+        part.charset = None  # unless set_charset finds one
+        part.set_header(header[0])
+        content_type = part.get_content_type()
+        if content_type.startswith("message/") or content_type == "multipart/digest":
+            raise Irregular
+        if content_type.startswith("multipart/"):
+            for begin, stop in self.part_offsets(start, end, part.get_boundary("")):
+                part.attach(self.part(PART_HEADER.match(self.raw, begin, stop), stop, depth + 1))
+        else:
+            part.body = self.raw[start : self.without_line_end(start, end) if depth else end]
+        return part
 
+    def part_offsets(self, start: int, end: int, boundary: str) -> list[tuple[int, int]]:
+        """Return [(begin, end), …], the offsets of each part of a multipart. Irregular if boundaries are missing.
 
-class ReceivedPolicy(Compat32):
-    """A policy for the standard library's parser that decodes header fields as UTF-8."""
+        `start` and `end`: the offsets of the multipart's content. `boundary`: the text of the lines between the parts.
+        """
+        found: list[tuple[int, int]] = []
+        begin = -1  # of the present part; -1: before the first one
+        for line, after in self.boundary_lines(start, end, boundary):
+            if begin >= 0:
+                found.append((begin, line))
+            is_last, begin = after[1], after.end()
+            if is_last and found:
+                return found
+            if is_last or found and found[-1][0] == line:
+                break
+        raise Irregular
 
-    def header_fetch_parse(self, name, value):
-        return readable(value.encode("utf-8", "surrogateescape"))
+    def boundary_lines(self, start: int, end: int, boundary: str) -> Iterator[tuple[int, re.Match[bytes]]]:
+        """Yield (offset, match) for each boundary line in a multipart. The match is the rest of the line.
 
+        `start` and `end`: the offsets of the multipart's content. Irregular if only Python's parser can read it.
+        """
+        if not boundary.isascii() or "\n" in boundary or "\r" in boundary:
+            raise Irregular  # Python's parser finds no line with it
+        delimiter, at = b"--" + boundary.encode(), start
+        while boundary and (at := self.raw.find(delimiter, at, end)) >= 0:
+            before = self.raw[at - 1 : at] if at > start else b"\n"
+            after = AFTER_BOUNDARY.match(self.raw, at + len(delimiter), end)
+            if after and before in (b"\n", b"\r"):
+                if b"\r" in (before, after[2]):
+                    raise Irregular  # where lines end with CR alone
+                yield at, after
+            # No line begins inside the delimiter. One byte more at a time would take long for many dashes.
+            at += len(delimiter)
 
-POLICY = ReceivedPolicy()
+    def without_line_end(self, start: int, end: int) -> int:
+        """Return the end of a part's content without the last line end, which belongs to the next boundary (RFC 2046).
+
+        `start` and `end`: the offsets of the content.
+        """
+        if self.raw.endswith(b"\r\n", start, end):
+            return end - 2
+        return end - self.raw.endswith((b"\n", b"\r"), start, end)
 
 
 def head(raw: bytes) -> bytes:
     """Return the header of a mail with the empty line after it. If there is no empty line, return the whole mail."""
-    return raw[: header_size(raw)]
+    regular = REGULAR.match(raw)
+    return regular[0] if regular else raw[: header_size(raw)]
 
 
 def parse_message(raw: bytes, kind: type[ReceivedMessage] = ReceivedMessage) -> ReceivedMessage:
     """Parse a mail into an object of the class `kind`. If the parts are too malformed, parse only the header."""
-    regular = RegularParser(raw, partial(kind, POLICY)).parse()
+    regular = RegularParser(raw, kind).parse()
     # A message without header fields is false.
     return set_charset(parse_irregular(raw, kind) if regular is None else regular, raw)
-
-
-def parse_irregular(raw: bytes, kind: type[ReceivedMessage]) -> Message:
-    """Parse a mail by the standard library's parser, which is slower than RegularParser but accepts any mail."""
-    size = header_size(raw)
-    header = mended_header(raw[:size], is_complete(raw, size))
-    parser = BytesFeedParser(kind, policy=POLICY)
-    parser._input = BoundedLines()  # type: ignore[attr-defined]  # typeshed lacks it
-    try:
-        parser.feed(header)
-        parser.feed(raw[size:])
-        return parser.close()
-    except Exception:  # the library raises many types on malformed mail
-        return BytesHeaderParser(kind, policy=POLICY).parsebytes(header + raw[size:])
 
 
 def parse_headers(raw: bytes) -> ReceivedMessage:
@@ -147,9 +223,7 @@ def parse_headers(raw: bytes) -> ReceivedMessage:
         message.mail = raw
         message.set_header(regular[0])
         return message
-    size = header_size(raw)
-    header = mended_header(raw[:size], is_complete(raw, size))
-    return set_charset(BytesHeaderParser(ReceivedMessage, policy=POLICY).parsebytes(header), raw)
+    return set_charset(parse_irregular(raw, ReceivedMessage, only_header=True), raw)
 
 
 def set_charset(message: Message, raw: bytes) -> ReceivedMessage:

@@ -2,9 +2,7 @@
 
 from mailapi import number, readable
 
-from .address_fields import address_list
-from .header_text import header, raw_header
-from .mail_text import mail_text, readable_text
+from .mail_text import mail_text, text_without_markup
 from .message_parser import ReceivedMessage, parse_headers, parse_message
 
 ADDRESS_FIELDS = ("from", "to", "cc", "reply-to")
@@ -19,7 +17,7 @@ def mail_summary(mail: dict, source_name: str) -> dict:
     message = parse_headers(mail_bytes(mail))
     row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": None}
     for name in ("subject", "from", "to", "date"):
-        row[f"mail_{name}"] = header(message, name)[:LONGEST_IN_LIST]
+        row[f"mail_{name}"] = message.field(name)[:LONGEST_IN_LIST]
     row["mail_sourcedb"] = source_name
     return row
 
@@ -30,10 +28,12 @@ def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
     `mail` is a row of table `mailbox`. `source_name` is the name of its source, such as "master". If `more` is True,
     add the fields of more_details().
     """
-    message = parse_message(mail_bytes(mail))
-    headers = {f"mail_{name}": header(message, name) for name in ("from", "to", "subject")}
-    row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": readable(mail_bytes(mail))}
-    row |= {"mail_sourcedb": source_name} | headers | {"mail_body": body_text(message)}
+    raw = mail_bytes(mail)
+    row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": readable(raw)}
+    row["mail_sourcedb"] = source_name
+    message = parse_message(raw)
+    row |= {f"mail_{name}": message.field(name) for name in ("from", "to", "subject")}
+    row["mail_body"] = body_text(message)
     return row | more_details(message) if more else row
 
 
@@ -41,16 +41,11 @@ def more_details(message: ReceivedMessage) -> dict:
     """Return more fields of a mail: {"mail_text": "…", "mail_date": "…", "mail_message_id": "…", …}."""
     return {
         "mail_text": mail_text(message),
-        **{f"mail_{name.replace('-', '_')}": header(message, name) for name in ("cc", "reply-to", "date")},
-        "mail_message_id": header(message, "message-id"),
-        "mail_references": " ".join(header(message, "references").split()),
-        "mail_addresses": {name.replace("-", "_"): addresses(message, name) for name in ADDRESS_FIELDS},
+        **{f"mail_{name.replace('-', '_')}": message.field(name) for name in ("cc", "reply-to", "date")},
+        "mail_message_id": message.field("message-id"),
+        "mail_references": " ".join(message.field("references").split()),
+        "mail_addresses": {name.replace("-", "_"): message.addresses(name) for name in ADDRESS_FIELDS},
     }
-
-
-def addresses(message: ReceivedMessage, name: str) -> list[dict[str, str]]:
-    """Return the addresses in a header field such as "to", as [{"name": "Ann", "address": "ann@corp.org"}]."""
-    return address_list(raw_header(message, name), message.charset)
 
 
 def mail_bytes(mail: dict) -> bytes:
@@ -74,4 +69,4 @@ def searchable_text(raw: bytes) -> str:
     """Return the text of the mail `raw` for searches: all text parts, with HTML converted to plain text."""
     message = parse_message(raw)
     leaves = (part for part in message.walk() if not part.is_multipart())
-    return " ".join(readable_text(part, part.get_content_type()) for part in leaves)
+    return " ".join(text_without_markup(part, part.get_content_type()) for part in leaves)

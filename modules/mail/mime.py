@@ -14,6 +14,7 @@ from urllib.parse import quote
 from mailapi import ApiError
 
 from .addresses import CONTROL, fold_field
+from .outgoing import single_line
 
 MAX_LINE = 998  # bytes without CRLF (RFC 5322, 2.1.1)
 MAX_FILE_NAME = 255  # characters
@@ -24,13 +25,13 @@ CONTENT_TYPE = re.compile(
 )
 FRAGILE_LINE = re.compile(rb"^\.\r$|^[^\r\n]{79}", re.MULTILINE)  # some mail servers change such lines
 
-Part = Iterable[bytes | bytearray]  # the chunks of its header fields, an empty line and its body
+PartChunks = Iterable[bytes | bytearray]  # the chunks of its header fields, an empty line and its body
 
 
 ########## Parts ###################################################################################
 
 
-def message_content(body: dict) -> Part:
+def message_content(body: dict) -> PartChunks:
     """Return a MIME part with all texts and attachments of a new message.
 
     `body` has the request's fields. `text`, `html` and `attachments` are removed from it, to free their memory.
@@ -44,7 +45,7 @@ def message_content(body: dict) -> Part:
     return multipart("mixed", [multipart("alternative", texts or [text_part(b"", "plain")]), *attachments])
 
 
-def multipart(subtype: str, parts: list[Part]) -> Part:
+def multipart(subtype: str, parts: list[PartChunks]) -> PartChunks:
     """Return one MIME part of the type multipart/`subtype` that contains `parts`. Return a single part unchanged."""
     if len(parts) == 1:
         return parts[0]
@@ -57,7 +58,7 @@ def multipart(subtype: str, parts: list[Part]) -> Part:
     return [*header, b"\r\n", *body, end]
 
 
-def text_part(text: bytes, subtype: str) -> Part:
+def text_part(text: bytes, subtype: str) -> PartChunks:
     """Return a MIME part of the type text/`subtype`, in ASCII and short lines, which no mail server has to change."""
     content_type, data = f"text/{subtype}; charset=utf-8", crlf(text)
     del text
@@ -69,7 +70,7 @@ def text_part(text: bytes, subtype: str) -> Part:
     return mime_part(content_type, "base64", encode_base64(chunks(data)))
 
 
-def attachment_part(given: dict) -> Part:
+def attachment_part(given: dict) -> PartChunks:
     """Return a MIME part for an attachment. Raise ApiError if the attachment is invalid.
 
     `given` is a dictionary {"filename": "a.pdf", "content_type": "application/pdf", "data": …}; `data` is base64.
@@ -97,7 +98,7 @@ def attachment_part(given: dict) -> Part:
     )
 
 
-def mime_part(content_type: str, encoding: str, body: bytes | bytearray, *fields: bytes) -> Part:
+def mime_part(content_type: str, encoding: str, body: bytes | bytearray, *fields: bytes) -> PartChunks:
     return [
         fold_field("Content-Type", content_type),
         *fields,
@@ -107,19 +108,9 @@ def mime_part(content_type: str, encoding: str, body: bytes | bytearray, *fields
     ]
 
 
-def header_text(name: str, value: str | None) -> str:
-    """Return the value of a request's field as text for a header; "" for None. ApiError if it has a control character.
-
-    `name` is the name of the field, for the error message.
-    """
-    if value and CONTROL.search(value):
-        raise ApiError(f"A line break or control character in {name}.")
-    return (value or "").strip()
-
-
 def file_name(name: str) -> str:
     """Return the file name at the end of a path; "" if there is none. Raise ApiError if it is invalid or too long."""
-    name = re.split(r"[/\\]", header_text("filename", name))[-1].strip()
+    name = re.split(r"[/\\]", single_line("filename", name))[-1].strip()
     if len(name) > MAX_FILE_NAME:
         raise ApiError(f"The name of an attachment is too long: {MAX_FILE_NAME} characters at most.")
     return "" if name in (".", "..") else name

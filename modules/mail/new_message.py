@@ -5,8 +5,8 @@ import re
 from mailapi import ApiError
 
 from .addresses import all_mailboxes, encoded_words, fold_field, is_plain
-from .mime import header_text, message_content
-from .outgoing import OutgoingMail, date_and_id, single_address
+from .mime import message_content
+from .outgoing import OutgoingMail, date_and_id, single_address, single_line
 
 MAX_FIELD = 32 * 1024  # characters of a subject or of References
 MESSAGE_IDS = re.compile(r"<[!-;=?-~]{1,900}>(?>(?: *<[!-;=?-~]{1,900}>)*)")
@@ -46,7 +46,7 @@ def subject_field(value: str | None) -> str:
 
     Return "" if `value` is None.
     """
-    value = header_text("subject", value)
+    value = single_line("subject", value)
     if len(value) > MAX_FIELD:
         raise ApiError("The subject is too long.", field="subject")
     return value if is_plain(value) and "=?" not in value else encoded_words(value)
@@ -69,7 +69,7 @@ def message_ids(name: str, value: str | None) -> list[str]:
 
     `value`: the text. Return [] if it is None. `name`: the request's field that has the text, for error messages.
     """
-    value = header_text(name, value)
+    value = single_line(name, value)
     if value and (len(value) > MAX_FIELD or not MESSAGE_IDS.fullmatch(value)):
         raise ApiError(f"Not a message id: {value[:100]}.", audit="Not a message id.")
     return re.findall("<[^<>]*>", value)

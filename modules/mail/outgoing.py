@@ -1,12 +1,11 @@
-"""A mail to be queued, and helpers to make it: parse address lists, and add Date and Message-ID."""
+"""A mail to be queued, and helpers to make it: checks of fields, address lists, Date and Message-ID."""
 
 from dataclasses import dataclass
 from email.utils import formatdate, make_msgid
 
 from mailapi import ApiError, Config
 
-from .addresses import Group, Mailbox, NotAnAddress, parse_address_list
-from .mime import header_text
+from .addresses import CONTROL, Group, Mailbox, NotAnAddress, parse_address_list
 
 MAX_ENTRY = 1300  # characters of an address with a name
 
@@ -29,9 +28,19 @@ def address_list(name: str, value: str | None, config: Config) -> list[Mailbox |
     if len(value or "") > config.max_recipients * MAX_ENTRY:
         raise too_many_recipients(config)
     try:
-        return list(parse_address_list(header_text(name, value)))
+        return list(parse_address_list(single_line(name, value)))
     except NotAnAddress as error:
         raise ApiError(f"Not an address: {error}.", audit="Not an address.", field=name) from None
+
+
+def single_line(name: str, value: str | None) -> str:
+    """Return the value of a request's field as text for a header; "" for None. ApiError if it has a control character.
+
+    `name` is the name of the field, for the error message.
+    """
+    if value and CONTROL.search(value):
+        raise ApiError(f"A line break or control character in {name}.")
+    return (value or "").strip()
 
 
 def unique_recipients(recipients: list[str]) -> list[str]:

@@ -1,25 +1,15 @@
-"""The parts of a received mail: texts, attachments, and the images that its HTML contains."""
+"""The parts of a received mail: texts and attachments."""
 
-import base64
 import mimetypes
 import re
-import urllib.parse
 from functools import cached_property
 from itertools import islice
 
 from mailapi import File
 
-from .header_text import DIRECTIONS, header
+from .header_text import DIRECTIONS
 from .message_parser import ReceivedMessage, parse_message
 from .tnef import is_tnef, tnef_attachments
-
-
-class MessageWithAttachedMail(ReceivedMessage):
-    """A received mail in which an enclosed mail (message/rfc822) is an attachment like any other file."""
-
-    def get_content_type(self):
-        return re.sub("^message/", "application/", super().get_content_type())
-
 
 MAX_PARTS = 10_000  # the parser takes no more
 MAX_TNEF = 10  # files winmail.dat of a mail that are opened
@@ -31,11 +21,15 @@ INERT_TYPES = re.compile(
 )
 
 
-class Part:
-    """A part of a received mail: a text or an attachment. `number` is its position among the parts, from 1."""
+class Part(ReceivedMessage):
+    """A part of a received mail: a text or an attachment. A mail inside of the mail is an attachment, too."""
 
-    def __init__(self, number: int, part: ReceivedMessage):
-        self.number, self.part = number, part
+    number = 0  # its position among the texts and attachments of the mail, from 1
+
+    def get_content_type(self) -> str:
+        return re.sub(
+            "^message/", "application/", super().get_content_type()
+        )  # which the parser does not open
 
     def description(self) -> dict:
         """Return the part as `mailbox/?parts` lists it: {"part": 1, "content_type": "text/plain", "size": 9, …}."""
@@ -43,7 +37,7 @@ class Part:
             "part": self.number,
             "content_type": self.content_type,
             "filename": self.filename,
-            "size": len(self.content),
+            "size": len(self.content()),
             "attached": self.attached,
             "content_id": self.content_id,
         }
@@ -55,35 +49,27 @@ class Part:
         """
         kind = self.content_type if INERT_TYPES.fullmatch(self.content_type) else "application/octet-stream"
         extension = ".eml" if kind == "message/rfc822" else mimetypes.guess_extension(kind) or ""
-        return File(self.content, kind, self.filename or f"part-{self.number}{extension}")
+        return File(self.content(), kind, self.filename or f"part-{self.number}{extension}")
 
     @property
     def content_type(self) -> str:
         """Return the content type, such as "text/plain", in lower case; application/octet-stream if it is invalid."""
-        kind = ReceivedMessage.get_content_type(self.part)
+        kind = super().get_content_type()
         return kind if CONTENT_TYPE.fullmatch(kind) else "application/octet-stream"
-
-    @property
-    def content(self) -> bytes:
-        return self.part.content()
-
-    @property
-    def text(self) -> str:
-        return self.part.readable_text()
 
     @cached_property
     def filename(self) -> str:
         """Return the file name that the mail gives, or "". It may contain "/" and other unsafe characters."""
-        return DIRECTIONS.sub("_", self.part.get_filename("")).strip()
+        return DIRECTIONS.sub("_", self.get_filename("")).strip()
 
     @property
     def content_id(self) -> str:
         """Return the part's Content-ID without angle brackets; "" if it has none. The mail's HTML refers to it."""
-        return header(self.part, "content-id").strip("<> ")
+        return self.field("content-id").strip("<> ")
 
     @property
     def content_location(self) -> str:
-        return header(self.part, "content-location").strip()
+        return self.field("content-location").strip()
 
     @property
     def attached(self) -> bool:
@@ -96,14 +82,14 @@ class Part:
 
     @property
     def has_attachment_disposition(self) -> bool:
-        return header(self.part, "content-disposition").lower().startswith("attachment")
+        return self.field("content-disposition").lower().startswith("attachment")
 
 
 class TnefPart(Part):
     """An attachment that was in winmail.dat, a file in which Microsoft Outlook packs attachments."""
 
-    def __init__(self, number: int, name: str, content: bytes):
-        super().__init__(number, MessageWithAttachedMail())
+    def __init__(self, name: str, content: bytes):
+        super().__init__()
         self.name, self.data = name, content
 
     @property
@@ -111,7 +97,6 @@ class TnefPart(Part):
         kind = mimetypes.guess_type(self.name)[0] or ""
         return kind if CONTENT_TYPE.fullmatch(kind) else "application/octet-stream"
 
-    @property
     def content(self) -> bytes:
         return self.data
 
@@ -126,57 +111,11 @@ class TnefPart(Part):
 
 def parts(raw: bytes) -> list[Part]:
     """Return the texts and attachments of the mail `raw`, in their order. Attachments in winmail.dat come last."""
-    message = parse_message(raw, MessageWithAttachedMail)
-    leaves = (part for part in message.walk() if not part.is_multipart())
-    found = [Part(number, part) for number, part in enumerate(islice(leaves, MAX_PARTS), 1)]
+    every = parse_message(raw, Part).walk()
+    leaves = (part for part in every if isinstance(part, Part) and not part.is_multipart())
+    found = list(islice(leaves, MAX_PARTS))
     for part in [part for part in found if is_tnef(part.content_type, part.filename)][:MAX_TNEF]:
-        for name, content in tnef_attachments(part.content):
-            found.append(TnefPart(len(found) + 1, name, content))
+        found += [TnefPart(name, content) for name, content in tnef_attachments(part.content())]
+    for number, part in enumerate(found, 1):
+        part.number = number
     return found
-
-
-# The beginnings of images' contents, by type. None of these types can contain scripts or links.
-IMAGES = {
-    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
-    "image/gif": re.compile(rb"GIF8[79]a"),
-    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
-    "image/bmp": re.compile(rb"BM....\0\0\0\0", re.DOTALL),
-}
-
-
-def html_of(mail_parts: list[Part]) -> str:
-    """Return the HTML of a mail: the text of all text/html parts that are not attachments, joined by <hr>."""
-    return "<hr>".join(
-        part.text
-        for part in mail_parts
-        if part.content_type == "text/html" and not part.has_attachment_disposition
-    )
-
-
-class InlineImages:
-    """Finds the images inside a mail to which its HTML refers, and returns them as data: URLs."""
-
-    def __init__(self, mail_parts: list[Part]):
-        last_to_first = mail_parts[::-1]
-        self.by_id = {part.content_id: part for part in last_to_first if part.content_id}
-        self.by_location = {part.content_location: part for part in last_to_first if part.content_location}
-        self.uris: dict[int, str | None] = {}  # by the numbers of the parts
-
-    def with_id(self, name: str) -> str | None:
-        """Return the image for the URL `cid:name` as a data: URL (RFC 2392); None if there is none."""
-        return self.data_uri(self.by_id.get(urllib.parse.unquote(name)))
-
-    def with_location(self, url: str) -> str | None:
-        """Return the image whose Content-Location is `url` as a data: URL (RFC 2557); None if there is none."""
-        return self.data_uri(self.by_location.get(url))
-
-    def data_uri(self, part: Part | None) -> str | None:
-        if part is None:
-            return None
-        if part.number not in self.uris:
-            content = part.content
-            kind = next((kind for kind, start in IMAGES.items() if start.match(content)), None)
-            uri = f"data:{kind};base64,{base64.b64encode(content).decode()}" if kind else None
-            self.uris[part.number] = uri
-        return self.uris[part.number]

@@ -4,9 +4,7 @@ import re
 
 from mailapi import ApiError, empty
 
-from .address_fields import address_list
 from .addresses import CONTROL, MAX_NAME, quoted
-from .header_text import header, raw_header
 from .message_parser import ReceivedMessage, parse_headers
 from .new_message import MESSAGE_IDS
 
@@ -26,10 +24,10 @@ def add_reply_fields(body: dict, raw: bytes):
     if all(empty(body.get(name)) for name in RECIPIENTS):
         body["to"] = recipients(message)
     if body.get("subject") is None:
-        body["subject"] = reply_subject(header(message, "subject"))
-    answered = message_ids(message, "message-id")[:1]
+        body["subject"] = reply_subject(message.field("subject"))
+    answered = ids_in(message.raw_field("message-id"))[:1]
     if empty(body.get("in_reply_to")) and empty(body.get("references")):
-        references = message_ids(message, "references") or message_ids(message, "in-reply-to")[:1]
+        references = ids_in(message.raw_field("references")) or ids_in(message.raw_field("in-reply-to"))[:1]
         body["in_reply_to"] = " ".join(answered)
         body["references"] = shortened(references)
 
@@ -40,7 +38,7 @@ def recipients(message: ReceivedMessage) -> str:
     They come from the field Reply-To, or else from From. ApiError if neither has an address.
     """
     for name in ("reply-to", "from"):
-        found = [each for each in address_list(raw_header(message, name), message.charset) if each["address"]]
+        found = [each for each in message.addresses(name) if each["address"]]
         if found:
             return ", ".join(map(written, found))
     raise ApiError("The mail has no address for a reply.")
@@ -54,11 +52,6 @@ def written(given: dict[str, str]) -> str:
 def reply_subject(subject: str) -> str:
     subject = CONTROL.sub(" ", subject)[:MAX_SUBJECT].strip()
     return subject if ANSWERED.match(subject) else f"Re: {subject}".strip()
-
-
-def message_ids(message: ReceivedMessage, name: str) -> list[str]:
-    """Return the valid message ids in the header field `name` of a received mail, such as ["<1@corp.org>"]."""
-    return ids_in(raw_header(message, name))
 
 
 def ids_in(text: str) -> list[str]:

@@ -69,7 +69,7 @@ class SanitizedHTML:
         frame = Frame(source)
         shortened = "<".join(frame.source[:MAX_LENGTH].split("<", MAX_TAGS + 1)[: MAX_TAGS + 1])
         self.complete = shortened == frame.source and frame.complete
-        cleaned = cleaner()(BLOCKS.sub(r"<\1div", shortened), self.filter_attribute)
+        cleaned = clean(BLOCKS.sub(r"<\1div", shortened), self.filter_attribute)
         self.html = frame.wrap(START_OF_LINK.sub(without_target, cleaned))
 
     def number_image(self, match: re.Match) -> str:
@@ -129,10 +129,10 @@ def without_target(match: re.Match) -> str:
     return match[0].replace(' target="_blank"', "") if ' href="#' in match[0] else match[0]
 
 
-def cleaner() -> Callable:
-    """Return a function that makes HTML harmless. ApiError if the package nh3 is not installed.
+def clean(source: str, attribute_filter: Callable[[str, str, str], str | None]) -> str:
+    """Return HTML with allowed elements and attributes only. ApiError if the package nh3 is not installed.
 
-    Call it with HTML and a function like filter_attribute; it returns HTML.
+    attribute_filter(tag, name, value) returns the harmless value of an allowed attribute, or None to remove it.
     """
     try:
         import nh3
@@ -140,7 +140,7 @@ def cleaner() -> Callable:
         raise ApiError(
             f"The HTML of mail needs the package nh3 of mailapi[mail]: {error}.", http=500
         ) from None
-    return lambda source, attribute_filter: nh3.clean(
+    return nh3.clean(
         source,
         tags=TAGS,
         clean_content_tags=REMOVED_WITH_CONTENT,

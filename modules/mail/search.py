@@ -6,7 +6,6 @@ import time
 from mailapi import boolean, number, optional_number, php_text
 
 from ..openapi.schemas import json_schema
-from .header_text import header
 from .mailboxes import BATCH, SOURCE_NAMES, Mailboxes, MailRef
 from .message_parser import parse_headers
 from .messages import mail_bytes, mail_summary, searchable_text
@@ -73,13 +72,13 @@ class Search:
     def matches(self, raw: bytes) -> bool:
         """Return whether the mail `raw` has the wanted subject, sender and text."""
         message = parse_headers(raw)
-        subject, sender = normalized(header(message, "subject")), normalized(header(message, "from"))
+        subject, sender = normalized(message.field("subject")), normalized(message.field("from"))
         if self.subject not in subject or self.sender not in sender:
             return False
         return (
             self.text in subject
             or self.text in sender
-            or self.text in normalized(header(message, "to"))
+            or self.text in normalized(message.field("to"))
             or self.text in normalized(searchable_text(raw))
         )
 

@@ -20,19 +20,14 @@ MEDIA = re.compile(r"[a-z0-9 (),:./%-]{0,300}", re.IGNORECASE)
 HARMLESS = re.compile(r"[\w\s.,#%!/:;'\"(){}>+~*@-]*", re.ASCII)
 
 
-class NoParser(Exception):
-    """The error if the package tinycss2, which reads style sheets, is not installed."""
-
-
 def scoped_sheet(source: str, scope: str) -> str:
     """Return the harmless rules of a style sheet, restricted to elements inside of `scope`, a selector like `.mail-1`.
 
-    The selectors `html`, `body` and `:root` are replaced by `scope`. NoParser if tinycss2 is not installed.
+    The selectors `html`, `body` and `:root` are replaced by `scope`. ImportError if the package
+    tinycss2 is not installed.
     """
-    try:
-        from tinycss2 import parse_component_value_list
-    except ImportError as error:
-        raise NoParser from error
+    from tinycss2 import parse_component_value_list
+
     try:
         tokens = parse_component_value_list(source[:MAX_LENGTH], skip_comments=True)
     except (ValueError, RecursionError):  # a number of more digits than Python converts

@@ -10,6 +10,7 @@ NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 FOOTER = re.compile(rb"_{5}|-{5}|={5}|\*{5}")
 WORDS = re.compile(rb"[^ \t]+[ \t]+[^ \t]")
 PADDED_LINE = re.compile(rb"[A-Za-z0-9+/=]+")
+DIGITS_OR_PADDING = re.compile(rb"[^=]+|=+")
 UUENCODE = ("uuencode", "x-uuencode", "uue", "x-uue")
 
 
@@ -29,17 +30,19 @@ def decode_base64(raw: bytes) -> bytes:
     """Decode base64, even if it is damaged. Invalid characters, and a mailing list's footer at the end, are ignored."""
     whole = raw.translate(None, WHITE_SPACE)
     if WHOLE_BASE64.fullmatch(whole):
-        return decode_piece(whole)
-    pieces, padded = [bytearray()], False
+        return decode_digits(whole)
+    content, digits, padded = bytearray(), bytearray(), False
     for line in map(bytes.strip, raw.splitlines()):
         if line and ends_base64(line, padded):
             break
-        for number, piece in enumerate(NOT_BASE64.sub(b"", line).split(b"=")):
-            if number:
-                pieces.append(bytearray())
-            pieces[-1] += piece
+        for match in DIGITS_OR_PADDING.finditer(NOT_BASE64.sub(b"", line)):
+            if match[0].startswith(b"="):
+                content += decode_digits(digits)
+                digits.clear()
+            else:
+                digits += match[0]
         padded = line.endswith(b"=") or padded and not line
-    return b"".join(map(decode_piece, pieces))
+    return bytes(content + decode_digits(digits))
 
 
 def ends_base64(line: bytes, padded: bool) -> bool:
@@ -53,7 +56,7 @@ def ends_base64(line: bytes, padded: bool) -> bool:
     return bool(words or FOOTER.match(line))
 
 
-def decode_piece(digits: bytes | bytearray) -> bytes:
+def decode_digits(digits: bytes | bytearray) -> bytes:
     """Decode base64 with or without padding at its end. A surplus digit at the end is dropped."""
     digits = digits.rstrip(b"=")
     return a2b_base64(digits[: len(digits) - (len(digits) % 4 == 1)] + b"==")

@@ -1,7 +1,7 @@
 """Headers that no standard allows, and that receivers must take: the rest of the header is still the header."""
 
 import pytest
-from mailapi_modules.mail import header_block
+from mailapi_modules.mail import irregular_mail
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
 from support.counting import calls
@@ -90,7 +90,7 @@ UNITS = [
 def test_hostile_headers_are_read_in_linear_time(unit):
     def read(size):
         raw = unit * size
-        return header_block.mended_header(raw[: header_block.header_size(raw)], False)
+        return irregular_mail.mended_header(raw[: irregular_mail.header_size(raw)], False)
 
     few, many = (calls(lambda size=size: read(size)) for size in (500, 2000))
     assert many <= 4.4 * few + 100

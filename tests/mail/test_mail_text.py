@@ -1,8 +1,8 @@
 """mail_text of mailbox/?read: what a person would read of a mail, always as text."""
 
 import pytest
-from mailapi_modules.mail.flowed import unflow
 from mailapi_modules.mail.html_text import CUT_OFF, MAX_LENGTH, html_text
+from mailapi_modules.mail.mail_text import unflow
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
 from support.counting import calls
@@ -74,6 +74,12 @@ MAILS = {
     "calendar": (
         multipart(PLAIN, INVITATION, kind=b"alternative"),
         "schön\n\n[Calendar: Lunch, late, 2026-11-27 13:00]",
+    ),
+    "calendar with a long summary": (
+        part_of_type(
+            b"text/calendar", b"BEGIN:VEVENT\r\nSUMMARY:Dinner with the nort\r\n hern office\\nand guests\r\n"
+        ),
+        "[Calendar: Dinner with the northern office and guests]",
     ),
     "empty calendar": (part_of_type(b"text/calendar", b""), "[Calendar]"),
     "PGP/MIME, encrypted": (

@@ -139,6 +139,27 @@ def test_what_is_known_to_be_linear_passes(pattern, how):
 ########## All patterns #############################################################################
 
 
+SINGLE = {getattr(re._constants, name) for name in ("ANY", "IN", "LITERAL", "NOT_LITERAL")}
+
+
+def has_possessive_group(tree) -> bool:
+    """Return whether a parsed pattern repeats more than one character possessively, as `(?:ab)*+` does."""
+    if isinstance(tree, tuple) and tree and tree[0] is re._constants.POSSESSIVE_REPEAT:
+        repeated = tree[1][2]
+        if len(repeated) != 1 or repeated[0][0] not in SINGLE:
+            return True
+    return isinstance(tree, (tuple, list, re._parser.SubPattern)) and any(map(has_possessive_group, tree))
+
+
+def test_no_pattern_has_a_possessive_group():
+    """Python 3.11.2 takes `(?:ab?c)*+` for a match of all of "aca" (python/cpython#106052)."""
+    assert has_possessive_group(re._parser.parse("a|(b(?>(?:ab)*+))"))
+    assert not has_possessive_group(re._parser.parse("a*+|([ab]++(?>(?:ab)*))"))
+    for use in regex_uses.find_uses():
+        tree = re._parser.parse(use.pattern.pattern, use.pattern.flags)
+        assert not has_possessive_group(tree), use.where
+
+
 @pytest.mark.slow
 def test_every_pattern_takes_linear_time():
     uses = regex_uses.find_uses()

@@ -14,13 +14,12 @@ from mailapi_modules.mail import (
     addresses,
     compose,
     content_fields,
-    flowed,
-    header_block,
     header_text,
     html_frame,
     html_text,
     html_tokens,
     imap_answers,
+    irregular_mail,
     japanese,
     mail_text,
     message_parser,
@@ -81,8 +80,8 @@ def ready(head: str) -> object:
 
 
 CONFIG = mailapi.checked_config({"dbpath": "unused", "modulelist": {}}, Path("/"))
-RECEIVED = [content_fields, header_block, header_text, japanese, message_parser, transfer_encodings]
-SHOWN = [address_fields, flowed, html_text, html_tokens, mail_text]
+RECEIVED = [content_fields, header_text, irregular_mail, japanese, message_parser, transfer_encodings]
+SHOWN = [address_fields, html_text, html_tokens, mail_text]
 STYLED = [html_frame, html_tokens, selectors, style_sheets, styles]
 READERS = {
     "an address list": ([addresses], lambda text: list(map(str, addresses.parse_address_list(text)))),
@@ -92,10 +91,10 @@ READERS = {
     "style of an element": (STYLED, styles.filter_style),
     "a sheet of styles": (STYLED, lambda text: style_sheets.scoped_sheet(text, ".x")),
     "HTML with sheets": (STYLED, html_frame.Frame),
-    "flowed text of a mail": (SHOWN, flowed.unflow),
+    "flowed text of a mail": (SHOWN, mail_text.unflow),
     "addresses of a mail": (SHOWN, address_fields.address_list),
     "a calendar of a mail": (SHOWN, mail_text.calendar_line),
-    "a header field": ([header_text, japanese], header_text.unfold),
+    "a header field": ([header_text, japanese], header_text.decoded_line),
     "a content field of a mail": ([content_fields, header_text], content_fields.ContentField),
     "a header of a mail": (RECEIVED, lambda text: message_parser.parse_headers(text.encode("latin-1"))),
     "base64 of a mail": (RECEIVED, lambda text: transfer_encodings.decode_base64(text.encode("latin-1"))),

@@ -1,17 +1,20 @@
-"""Search and repair of the header in received mail.
+"""Parser of malformed mail: Python's parser, after a repair of the mail's header.
 
-Python's parser ends the header at the first invalid line, and takes all lines after it for text.
+Python's parser alone ends the header at the first invalid line, and takes all lines after it for text.
 """
 
 import re
+from email.feedparser import BufferedSubFile, BytesFeedParser  # type: ignore[attr-defined]  # typeshed lacks BufferedSubFile
+from email.message import Message
+from email.parser import BytesHeaderParser
+from email.policy import Compat32
+
+from mailapi import readable
 
 LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 EMPTY_LINE = re.compile(rb"(?:\A|\n|\r(?!\n))(?:\r\n|\r|\n)")
 BOM = b"\xef\xbb\xbf"
 FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
-REGULAR_LINE = rb"(?:[!-9;-~]+:|[ \t])[^\r\n]*\r?\n"
-# A header of the usual form, with the empty line after it: nearly every mail has one.
-REGULAR = re.compile(rb"(?>(?:%s)+)\r?\n" % REGULAR_LINE)
 # A header that needs no mending.
 WELL_FORMED = re.compile(rb"(?>(?:(?:[!-9;-~]+:|[ \t])[^\r\n]*(?:\r\n|\r|\n))*)(?:\r\n|\r|\n)?")
 # Fields that show that a header follows, although an empty line precedes it.
@@ -28,7 +31,7 @@ def header_size(raw: bytes) -> int:
 
     Return len(raw) if there is no empty line.
     """
-    end = REGULAR.match(raw) or EMPTY_LINE.search(raw, leading_size(raw))
+    end = EMPTY_LINE.search(raw, leading_size(raw))
     return end.end() if end else len(raw)
 
 
@@ -75,3 +78,50 @@ def mended_header(raw: bytes, complete: bool) -> bytes:
     if not any(map(FIELD.match, lines)):
         return b"\n" + raw  # all of it is text
     return b"".join(lines if complete else [*lines, b"\n", *junk])
+
+
+########## Python's parser #########################################################################
+
+
+class BoundedLines(BufferedSubFile):
+    """An input buffer for Python's parser. It raises ValueError if a mail has too many parts.
+
+    The limits are 10,000 parts and 10 levels of nesting.
+    """
+
+    parts = 0
+
+    def push_eof_matcher(self, pred):
+        self.parts += 1
+        if len(self._eofstack) > 10 or self.parts > 10_000:
+            raise ValueError("nested too deep, or too many parts")
+        super().push_eof_matcher(pred)
+
+
+class ReceivedPolicy(Compat32):
+    """A policy for Python's parser that decodes header fields as UTF-8."""
+
+    def header_fetch_parse(self, name, value):
+        return readable(value.encode("utf-8", "surrogateescape"))
+
+
+POLICY = ReceivedPolicy()
+
+
+def parse_irregular(raw: bytes, kind: type[Message], only_header: bool = False) -> Message:
+    """Parse any mail into an object of the class `kind`. This takes longer than RegularParser.
+
+    If the parts are too malformed, or with `only_header`, parse only the header.
+    """
+    size = header_size(raw)
+    header = mended_header(raw[:size], is_complete(raw, size))
+    if only_header:
+        return BytesHeaderParser(kind, policy=POLICY).parsebytes(header)
+    parser = BytesFeedParser(kind, policy=POLICY)
+    parser._input = BoundedLines()  # type: ignore[attr-defined]  # typeshed lacks it
+    try:
+        parser.feed(header)
+        parser.feed(raw[size:])
+        return parser.close()
+    except Exception:  # the library raises many types on malformed mail
+        return BytesHeaderParser(kind, policy=POLICY).parsebytes(header + raw[size:])
