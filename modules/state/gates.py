@@ -10,11 +10,12 @@ class ReadGate:
     """A lock that many threads can hold at the same time, to read a SQLite file.
 
     When threads have held it for too long without a pause, new readers wait until all others have finished. In this
-    pause, other processes can write to the file.
+    pause, other processes can write to the file. Beside a thread that reads for seconds, they wait for LONGEST_WAIT.
     """
 
     # SQLite lets threads of one process begin to read while others read, even if another process waits to write.
     LONGEST_READING = 0.05  # seconds without a pause
+    LONGEST_WAIT = 0.5  # seconds
 
     def __init__(self):
         self.readers, self.waiting, self.since, self.lock = 0, 0, 0.0, threading.Lock()
@@ -23,13 +24,17 @@ class ReadGate:
     def enter(self):
         """Take the lock for reading. Wait first if other threads have been reading without a pause for too long."""
         with self.lock:
-            while self.readers and time.monotonic() - self.since > self.LONGEST_READING:
+            if self.readers and self.needs_pause():  # the first spares the call
                 self.waiting += 1
-                self.empty.wait()
+                self.empty.wait_for(lambda: not self.needs_pause(), self.LONGEST_WAIT)
                 self.waiting -= 1
             if not self.readers:
                 self.since = time.monotonic()
             self.readers += 1
+
+    def needs_pause(self) -> bool:
+        """Return whether threads have held the lock for too long without a pause."""
+        return self.readers > 0 and time.monotonic() - self.since > self.LONGEST_READING
 
     def leave(self):
         """Release the lock. When no thread holds it any more, the threads that wait in `enter` continue."""

@@ -64,6 +64,24 @@ def test_a_reader_that_fails_does_not_keep_others_out(site):
 
 
 @pytest.mark.sqlite
+def test_a_reader_that_takes_long_does_not_keep_others_out(site):
+    gate, answers = site.app.db.gates["DEFERRED"], []
+
+    def ask():
+        answers.append(site("users/?get", user="bob")["status"])
+
+    with site.app.db.transaction("DEFERRED"):
+        time.sleep(2 * gate.LONGEST_READING)
+        others = [threading.Thread(target=ask, daemon=True) for _ in range(3)]
+        for other in others:
+            other.start()
+        for other in others:
+            other.join(60)
+        assert answers == ["ok"] * 3 and gate.readers == 1
+    assert gate.readers == 0
+
+
+@pytest.mark.sqlite
 def test_a_transaction_within_a_slow_one_is_refused_and_keeps_nobody_out(site):
     """A module's mistake: the outer one has read for longer than new readers are let in beside it."""
     refusals = []
