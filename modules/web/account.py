@@ -76,9 +76,9 @@ def own_records(visitor: Visitor, fields: dict, limit: int) -> list[dict]:
 
 
 def what_happened(visitor: Visitor, row: dict) -> dict[str, str]:
-    """Describe an audit record for the page: {"what": "Log in"}, {"what": "Devices: Add"}.
+    """Describe an audit record for the page of the user's activity: {"what": "Log in"}, {"what": "Devices: Add"}.
 
-    The result may also have a value for `audit_target` that the page shows in place of the record's own.
+    For the log-in of a request about another user, the result also has "audit_target": "", so that no name is shown.
     """
     module, target = row["audit_module"], row["audit_target"]
     change = f"{module} {row['audit_action']}"
@@ -131,9 +131,10 @@ def add_token(visitor: Visitor) -> tuple[str, str, str]:
 
 
 def add_device(visitor: Visitor) -> tuple[str, str, str]:
-    """Add the device that the form describes. Return (URL to redirect to, "device_added", the device's password).
+    """Add the device (a password for one program) that the form describes.
 
-    "device_added" is the name of the message to show there (in modules/web/languages).
+    Return (URL to redirect to, "device_added", the device's password). "device_added" is the name of the message to
+    show there (in modules/web/languages).
     """
     fields = {name: visitor.form(name) for name in ("user_name", "device_name")}
     device = visitor.run("users", "device_add", fields)["device"]

@@ -30,9 +30,10 @@ def addresses(visitor: Visitor) -> dict:
 
 
 def patterns_before(visitor: Visitor, rows: list[dict]) -> list[dict]:
-    """Return the rows of patterns, such as "%@example.org", that the mail server tries before the last of `rows`.
+    """Return the patterns, such as "%@example.org", that the mail server tries before the last address on a page.
 
-    At most MOST_PATTERNS patterns with % and as many with _ are considered.
+    `rows`: the addresses on the page, in the order in which they are tried. The patterns are rows, too; they may be on
+    other pages. Only the first MOST_PATTERNS patterns with % and as many with _ are read, to limit the time.
     """
     if not rows:
         return []
@@ -44,10 +45,10 @@ def patterns_before(visitor: Visitor, rows: list[dict]) -> list[dict]:
 
 
 def mark_unreachable(rows: list[dict], patterns: list[dict]):
-    """Set `behind` in each of `rows`: the earlier pattern that takes all mail to this address, or None.
+    """Set `behind` in each of `rows`: the pattern that is tried before the address and takes all its mail, or None.
 
-    Patterns, such as "%@example.org", are looked for in `rows` and in `patterns`, which has rows, too. Very long
-    addresses and patterns are not compared.
+    Patterns, such as "%@example.org", are looked for in `rows` and in the further rows `patterns`. Very long addresses
+    and patterns are not compared.
     """
     named = [(row["address_order"], row["address_expression"] or "") for row in (*patterns, *rows)]
     short = [(order, name) for order, name in named if len(name) <= LONGEST_COMPARED]
@@ -61,7 +62,8 @@ def mark_unreachable(rows: list[dict], patterns: list[dict]):
 def by_domain(rows: list[dict]) -> list[tuple[str, list[dict]]]:
     """Group rows of addresses by domain: [("example.org", [row, …]), …].
 
-    Patterns for several domains have the domain "". Each row gets `above` and `below`: the rows next to it, or None.
+    Patterns for several domains have the domain "". Each row gets `above` and `below`: the rows next to it in the
+    group, or None.
     """
     domains: dict[str, list[dict]] = {}
     for row in rows:
@@ -74,7 +76,7 @@ def by_domain(rows: list[dict]) -> list[tuple[str, list[dict]]]:
 
 
 def address_form(visitor: Visitor) -> dict:
-    """Return the template's values for the page that adds an address: {"row": {…}, "routers": (…), …}."""
+    """Return the template's values for the page that adds an address: {"row": {…}, "routers": ("store", …), …}."""
     return {
         "row": {name: visitor.query(name) for name in COLUMNS},
         "routers": in_routers(visitor),
@@ -83,15 +85,15 @@ def address_form(visitor: Visitor) -> dict:
 
 
 def in_routers(visitor: Visitor) -> tuple[str, ...]:
-    """Return the routers that an address can have; () in database generation 8, whose addresses have none."""
+    """Return the routers, what can happen to mail to an address: ("store", …); () in database generation 8."""
     return IN_ROUTERS if visitor.generation.number == 9 else ()
 
 
 def address(visitor: Visitor) -> dict:
-    """Return the template's values for the page that changes or deletes an address: {"row": {…}, …}.
+    """Return the template's values for the page that changes or deletes an address: {"row": {…}, "routers": (…), …}.
 
-    The field address_order of the URL selects the address. ApiError if there is none, if it has another expression than
-    in the URL by now, or if the user may not change it.
+    The URL has the address_order of the address, and may have its address_expression, such as "ann@example.org".
+    ApiError if no address has these values any more, or if the user may not change it.
     """
     order, expression = visitor.query("address_order"), visitor.query("address_expression")
     fields = (
@@ -163,7 +165,7 @@ def reorder_addresses(visitor: Visitor) -> tuple[str, str]:
 
 
 def row_in_list(visitor: Visitor, order: str) -> str:
-    """Return the URL of the list that moves the focus to the address of this order: "addresses#order-12"."""
+    """Return the URL of the list that moves the focus to the row with this address_order: "addresses#order-12"."""
     return link("addresses", **visitor.query.without()) + (
         f"#order-{order}" if order.lstrip("-").isdecimal() else ""
     )

@@ -31,7 +31,7 @@ def threads(visitor: Visitor) -> dict:
 def thread(visitor: Visitor) -> dict:
     """Return the template's values for the page of one thread: {"mails": [{…}, …], "subject": "Lunch"}.
 
-    Up to MOST_TEXTS mails come with their text, and are marked as read: the newest, unread ones, then others.
+    Up to MOST_TEXTS mails come with their text, and are marked as read: the newest one, then unread ones, then others.
     """
     named = mail_fields(visitor)
     found = visitor.run("mailbox", "threads", named)["threads"] if named["mail_id"] else []
@@ -50,7 +50,10 @@ def thread(visitor: Visitor) -> dict:
 
 
 def mail_values(mail: dict, is_newest: bool) -> dict:
-    """Return the template's values for one mail of a thread, such as {"from": "Bob", "is_open": True, …}."""
+    """Return the template's values for one mail of a thread, such as {"from": "Bob", "is_open": True, …}.
+
+    A mail is open if it is the newest one (`is_newest`) or unread.
+    """
     text = mail.get("text")
     return {
         "from": mail["mail_from"] or mail["mail_envelopefrom"],

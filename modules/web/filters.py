@@ -20,7 +20,10 @@ def has_filters(visitor: Visitor) -> bool:
 
 
 def filters(visitor: Visitor) -> dict:
-    """Return the template's values for the page of filters: {"scripts": [{…}, …], "away": (subject, text), …}."""
+    """Return the template's values for the page of Sieve scripts: {"scripts": [{…}, …], "away": (subject, text), …}.
+
+    `away` is the automatic reply.
+    """
     scripts = visitor.run("services", "sieve_list")["scripts"]
     names = [row["script_name"] for row in scripts]
     edited = visitor.query("script_name")

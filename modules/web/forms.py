@@ -19,8 +19,8 @@ CONTENT_TYPE = re.compile(rb"(?i)\r\ncontent-type: *([\w.+-]{1,80}/[\w.+-]{1,80}
 def read_form(handler: RequestHandler, trusted: bool) -> Fields:
     """Read the submitted form. ApiError if it is too large or incomplete, or has too many fields.
 
-    The limit is SMALL_BODY bytes. `trusted` (the user is logged in) raises the limit of forms with files; for others,
-    only the fields in their first SMALL_BODY bytes are read.
+    The limit is SMALL_BODY bytes. It is higher for forms with files if the user is logged in (`trusted`). If a user
+    who is not logged in sends a larger form with files, only the fields in its first SMALL_BODY bytes are read.
     """
     environ, app = handler.environ, handler.app
     length, found = body_length(environ), BOUNDARY.match(environ.get("CONTENT_TYPE", ""))

@@ -74,7 +74,7 @@ def unread(visitor: Visitor) -> bottle.HTTPResponse:
 
 
 def mail_fields(visitor: Visitor) -> dict[str, str]:
-    """Return the fields of the URL that identify a mail: {"mail_id": …, "mail_sourcedb": …}."""
+    """Return the fields of the URL that identify a mail: {"mail_id": "7", "mail_sourcedb": "imap"}."""
     return {name: visitor.query(name) for name in KEY}
 
 

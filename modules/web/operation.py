@@ -39,9 +39,9 @@ def overview(visitor: Visitor) -> dict:
 
 
 def queue_findings(visitor: Visitor) -> list[tuple]:
-    """Return how many mails in the queue have failed, are deferred or are waiting, without those that are 0.
+    """Return how many mails in the queue have failed: [("mail_failed", 3, "queue?mail_state=failed"), …].
 
-    For example [("mail_failed", 3, "queue?mail_state=failed")]: the kind, the number, and the URL of the mails.
+    The list has the same for mails that are deferred or waiting. Numbers that are 0 are left out.
     """
     if not visitor.has("queue"):
         return []
@@ -65,7 +65,7 @@ def service_findings(visitor: Visitor) -> list[tuple]:
 
 
 def check_findings(visitor: Visitor) -> list[tuple]:
-    """Return the rows of the database that harm the mail daemons: [("bad_rows", "bob: …", "people"), …].
+    """Return the database rows that make the mail daemons lose mail or crash: [("bad_rows", "bob: …", "people"), …].
 
     Each has a kind, a sentence, and the URL of the page to correct it. The result is reused for CHECK_AGAIN seconds.
     Return [] if the user is not an admin.
@@ -96,10 +96,10 @@ def dangerous_rows(visitor: Visitor) -> list[tuple]:
 
 
 def log_in_findings(visitor: Visitor) -> list[tuple]:
-    """Return how many log-ins failed within a day: [("log_ins_failed", 3, URL of their list)].
+    """Return how many log-ins failed in the last 24 hours: [("log_ins_failed", 3, URL of the list of log-ins)].
 
-    Of wrong passwords, the latest 1,000 are counted; of log-ins refused otherwise, those in the latest 1,000 records.
-    Return [] if none failed, or if the user may not read the audit.
+    They are counted in the latest 1,000 audit records, and in the latest 1,000 about wrong passwords. Return [] if
+    none failed, or if the user may not read the audit.
     """
     if not visitor.may("audit", "get"):
         return []

@@ -96,8 +96,9 @@ def show(visitor: Visitor, path: str, chosen: Page, http: int = 200) -> bottle.H
 def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
     """Run the submitted form of the page `chosen`, and redirect to the next page.
 
-    If the form is refused, show the page again with the reason and the user's input, except passwords. Do the same
-    without running the form if it is of an earlier session, or comes with a log-in (see `log_in_for_form`).
+    If the form is refused, show the page again with the reason and the user's input, except passwords. A form that was
+    filled in during an earlier session is not run: the page shows the input, for the user to check and submit again.
+    Such a form has the token of that session, or is in the field `typed` of the log-in page's form.
     """
     if not visitor.form.pairs:  # else read for the log-in
         visitor.form = read_form(visitor.handler, trusted=True)

@@ -61,7 +61,7 @@ def file_of_form(visitor: Visitor) -> str:
 
 
 def import_people(visitor: Visitor) -> tuple[str, str] | None:
-    """Import the people in the form's file. Return the next page and its message: ("people", "people_imported.12").
+    """Import the people in the form's file. Return ("people", "people_imported.12") for 12 people: page and message.
 
     If the form says to check the file only, add nobody, and return None: the form's page shows the result.
     """
@@ -72,14 +72,14 @@ def import_people(visitor: Visitor) -> tuple[str, str] | None:
 
 
 def add_person(visitor: Visitor) -> tuple[str, str]:
-    """Add the person whom the form describes, with what was chosen besides, such as an address.
+    """Add the person whom the form describes, with what is ticked there: an address, sending, POP.
 
     Return the person's page, and the name of the message on it: ("person?user_name=bob", "person_added").
     """
     name, chosen = visitor.form("user_name"), visitor.form.all("also")
     fields = {"user_name": name, "user_authdata": visitor.form.exactly("user_authdata")}
     visitor.run("users", "add", fields | {"user_permissions": visitor.form.all("user_permissions")})
-    further = [action for option, action in first_actions(visitor, name) if option in chosen]
+    further = [action for option, action in offered_actions(visitor, name) if option in chosen]
     done = "person_added"
     for module, action_fields in further:
         try:
@@ -89,10 +89,10 @@ def add_person(visitor: Visitor) -> tuple[str, str]:
     return link("person", user_name=name), done
 
 
-def first_actions(visitor: Visitor, name: str) -> list[tuple[str, tuple[str, dict]]]:
-    """Return the further actions that can be chosen when a person is added: [(option, (module, fields)), …].
+def offered_actions(visitor: Visitor, name: str) -> list[tuple[str, tuple[str, dict]]]:
+    """Return the actions that the page for a new person offers as check boxes: [(check box, (module, fields)), …].
 
-    For example ("pop", ("pop", {"pop_user": "bob"})). The fields are for the module's action `add`.
+    For example: ("sending", ("smtpd", {"smtpd_user": "bob", …})) stands for the action smtpd/?add with these fields.
     """
     if visitor.generation.number == 8:
         routers = {"msa_user": name, "msa_inrouter": "store", "msa_outrouter": "defined"}
@@ -183,9 +183,9 @@ def sending_module(visitor: Visitor) -> str:
 
 
 def sending(visitor: Visitor, name: str) -> dict | None:
-    """Return what happens to mail that a person sends: {"row": {"smtpd_router": …, …}, "may": True, …}.
+    """Return what happens to mail that a person sends: {"row": {"smtpd_router": "any", …}, "may": True, …}.
 
-    `may` tells if the visitor may change it. Return None if the visitor may not see it.
+    `row` is of table smtpd or msa. `may` tells if the visitor may change it. Return None if they may not see it.
     """
     module = sending_module(visitor)
     owner = {f"{module}_user": name}
@@ -216,7 +216,7 @@ def pop(visitor: Visitor, name: str) -> dict | None:
 
 
 def delegations(visitor: Visitor, name: str) -> dict | None:
-    """Return who manages a person, and whom and what the person manages. Return None if the visitor is no admin.
+    """Return who manages a person, and which people and addresses the person manages. None if the visitor is no admin.
 
     For example {"managers": ["alice"], "managed": ["carol"], "expressions": ["%@example.org"]}.
     """

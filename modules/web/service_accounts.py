@@ -21,7 +21,7 @@ def accounts(visitor: Visitor) -> dict:
 
 
 def service_account(visitor: Visitor) -> dict:
-    """Return the template's values for the page of a user's account: {"row": {…}, "settings": {…}, …}.
+    """Return the template's values for the page of an account for mail, calendar and contacts: {"row": {…}, …}.
 
     The URL's field user_name selects the user, who may have no account yet.
     """

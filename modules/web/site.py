@@ -50,7 +50,7 @@ class Page:
 
 
 def start(visitor: Visitor) -> dict | bottle.HTTPResponse:
-    """Return the template's values for the overview: {"findings": […], …}.
+    """Return the template's values for the overview: {"findings": [("mail_failed", 3, "queue"), …], …}.
 
     For users who manage nobody, return a redirect to their mail or account.
     """
@@ -112,9 +112,10 @@ class Form:
         return (sending_module(visitor) if module == "sending" else module), action
 
     def run(self, visitor: Visitor) -> tuple | None:
-        """Run the form's action. Return (URL to redirect to, name of the message to show there).
+        """Run the form's action. Return (URL to redirect to, key of the message to show), such as ("people", "saved").
 
-        A new password or token may be a third member. Return None to show the form's page again without a redirect.
+        A third member is a new password or token to show. Return None to show the form's page again without a
+        redirect.
         """
         if self.other:
             return self.other(visitor)

@@ -35,7 +35,7 @@ class Texts:
         return next((text.format(*values) for values, text in gaps if values), status)
 
     def value(self, prefix: str, value) -> str:
-        """Return a value in words: value("state", "failed") returns the text "state_failed" of the language.
+        """Return a value in words: value("state", "failed") returns the text with the key "state_failed".
 
         If the language has no such text, return the value itself.
         """
@@ -43,7 +43,7 @@ class Texts:
 
 
 def filled_in(pattern: str, sentence: str) -> list[str]:
-    """Return what `sentence` has in place of each {} in `pattern`: ["bob"] for "No user {}." and "No user bob.".
+    """Return what `sentence` has for each {} in `pattern`: filled_in("No user {}.", "No user bob.") returns ["bob"].
 
     Return [] if the sentence does not match the pattern.
     """

@@ -41,7 +41,7 @@ class Fields:
         return next((value.strip() for field, value in self.pairs if field == name), default)
 
     def exactly(self, name: str) -> str:
-        """Return the first value of a field without stripping it, for passwords; "" if the field is missing."""
+        """Return the first value of the field `name` without stripping it, for passwords; "" if it is missing."""
         return next((value for field, value in self.pairs if field == name), "")
 
     def has(self, name: str) -> bool:
@@ -82,7 +82,7 @@ class Visitor:
         self.path = path
 
     def read_query(self):
-        """Read the fields in the query of the URL. ApiError if there are too many."""
+        """Read the fields in the query of the URL into `query`. ApiError if there are too many."""
         query = self.environ.get("QUERY_STRING", "")
         try:
             self.query = Fields(urllib.parse.parse_qsl(query, True, errors="replace", max_num_fields=200))
@@ -134,8 +134,8 @@ class Visitor:
     def next_page(self, rows: list[dict], size: int, key: str, cursor: str = "after") -> str:
         """Return the URL of the next page of a list; "" if there is none.
 
-        `rows` has one row more than `size` if there is a next page. The URL's field `cursor` gets the last shown row's
-        value of `key`.
+        `rows` has one row more than `size` if there is a next page. The URL's field with the name `cursor`, such as
+        "after", gets the last shown row's value of `key`.
         """
         if len(rows) <= size:
             return ""
@@ -195,7 +195,7 @@ class Visitor:
     def report(self, module: Module, chosen: Endpoint, call: Call, status: str, http: int):
         """Tell all modules, by on_request(), that an API action has ended.
 
-        `status` is its sentence, such as "ok", and `http` its HTTP status.
+        `status` is the sentence of its answer, such as "ok" or "Not allowed.", and `http` its HTTP status.
         """
         self.app.db.release()  # what follows may wait for the state database
         event = Event(module.path, status, http, self.handler.client, "session")
