@@ -27,7 +27,7 @@ from .directory.address_tables import Addresses
 from .directory.lists import PAGE_QUERY
 from .directory.owned_rows import OwnedRows
 from .mail.router_tables import OUT_ROUTERS, ROUTER_TABLES, Msa, Smtpd, check_router
-from .mail.routing_rules import USER_DATABASE, visible_routers
+from .mail.routing_rules import USER_DATABASE, rows_for_delegate
 
 MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
@@ -58,7 +58,7 @@ ROWS: dict[int, Select] = {
     ),
 }
 ROUTERS = {
-    number: OwnedRows(ROWS[number], OWNER[number], list_for_delegate=visible_routers) for number in ROWS
+    number: OwnedRows(ROWS[number], OWNER[number], list_for_delegate=rows_for_delegate) for number in ROWS
 }
 # By generation, and with the columns of ROUTER_TABLES as parameters.
 NEW_ROW = {

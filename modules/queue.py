@@ -34,7 +34,7 @@ from .mail.queue_queries import (
     SUMMARIES,
     filter_values,
 )
-from .mail.routing_rules import visible_whole_routes
+from .mail.routing_rules import delegated_routes
 from .openapi.schemas import NUMBER, json_schema
 
 MOST_LISTED = 1000  # mails
@@ -106,7 +106,7 @@ class Queue(Module):
             remote, filters["mail_remote"] = filters["mail_remote"], None
         with call.db.transaction("DEFERRED"):
             queued = read_queued(call)
-            routes = None if queued is None else visible_whole_routes(call)
+            routes = None if queued is None else delegated_routes(call)
         visible = None if queued is None else queued.visible_ids()
         if remote:
             with call.db.transaction("DEFERRED"):

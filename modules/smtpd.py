@@ -19,9 +19,9 @@ from .answers import smtpd
 from .directory.lists import PAGE_QUERY
 from .directory.owned_rows import OwnedRows
 from .mail.router_tables import OUT_ROUTERS, Msa, Smtpd, check_router
-from .mail.routing_rules import visible_routers
+from .mail.routing_rules import rows_for_delegate
 
-SENDERS = OwnedRows(Smtpd.select(), owner=Smtpd.smtpd_user, list_for_delegate=visible_routers)
+SENDERS = OwnedRows(Smtpd.select(), owner=Smtpd.smtpd_user, list_for_delegate=rows_for_delegate)
 ROUTER = {name: param(name) for name in ("smtpd_router", "smtpd_route")}
 IS_USER = Smtpd.smtpd_user == param("smtpd_user")
 ADD = PreparedQuery(Smtpd.insert(smtpd_user=param("smtpd_user"), **ROUTER))

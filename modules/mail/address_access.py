@@ -20,8 +20,8 @@ ROW = each_address_table(
 def visibility(call) -> Callable[[dict], bool]:
     """Return a function that says whether the caller may see a row of table `addresses` (docs/wire.md F08, F09).
 
-    An admin may see all rows. A delegate may see rows that deliver to a user delegated to them, and rows with a
-    pattern that they may manage. Any other caller may see rows that deliver to them.
+    An admin may see all rows. A delegate may see rows that deliver to a user delegated to them, and rows within a
+    pattern delegated to them, such as `%@corp.org`. Any other caller may see rows that deliver to them.
     """
     caller, user_of = call.caller, address_table(call).user_of
     if caller.admin:
@@ -33,12 +33,14 @@ def visibility(call) -> Callable[[dict], bool]:
 
 
 def require_managed(call, order: int, refusal: str):
-    """Raise ApiError unless the caller may manage the address with the address_order `order`.
+    """Raise ApiError unless the caller may change or delete the address whose number address_order is `order`.
 
-    The pattern stored with the address decides, not one in the request (docs/wire.md F07). `refusal` is the error
-    message; {permission} in it becomes "right" in schema version 8, and "permission" in version 9. Raise ApiError, too,
-    if the request has an address_old_expression that the address does not have: somebody may have given the order to
-    another address since the client read it.
+    An admin may do so, and a delegate if a pattern of theirs, such as `%@corp.org`, covers the address. The address as
+    it is stored counts, not as the request has it (docs/wire.md F07). `refusal` is the error message; {permission} in
+    it becomes "right" in schema version 8, and "permission" in version 9.
+
+    Raise ApiError, too, if the request has an address_old_expression that differs from the stored address. The address
+    was then changed after the client had read it.
     """
     expression = call.db.value(EXPRESSION_WITH_ORDER[call.generation.number], order=order)
     if not call.caller.admin and (expression is None or not call.caller.may_manage(as_text(expression))):

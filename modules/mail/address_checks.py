@@ -15,8 +15,8 @@ NO_DIRECTION = "We need a routing direction (inrouter or outrouter)"
 def check_new_router(call):
     """Raise ApiError unless the request has a known address_router, and the address_route that this router needs.
 
-    The router says what happens to mail to the address (docs/wire.md F40). Addresses in schema version 8 have no
-    router, so nothing is checked there.
+    The router, such as "handoff", says what happens to mail to the address, and the route, such as a host, where it
+    goes (docs/wire.md F40). Addresses in schema version 8 have no router, so nothing is checked there.
     """
     if call.generation.number == 9:
         if not call.body.get("address_router"):
@@ -47,7 +47,8 @@ def check_direction(call):
 def check_update(call, old: int, new: int):
     """Raise ApiError unless the caller may change the address as requested, and its new values are valid.
 
-    `old` and `new` are its address_order before and after the change. No other address may have the order `new`.
+    `old` and `new`: the number address_order, by which addresses are selected, before and after the change. No other
+    address may have the number `new`.
     """
     require_managed(call, old, "No {permission} to update this to address")
     if not call.body.get("address_router"):

@@ -55,7 +55,8 @@ def is_terminated(quoted: str) -> bool:
 class Entries:
     """Collects the addresses in an address list. Pass each token to add(), then call end(); `found` has the addresses.
 
-    `found` is a list such as [{"name": "Ann", "address": "ann@corp.org"}]. `charset` is as in address_list().
+    `found` is a list such as [{"name": "Ann", "address": "ann@corp.org"}]. Bytes beyond ASCII that are not UTF-8 are
+    decoded by `charset`.
     """
 
     def __init__(self, charset: str | None):
@@ -137,7 +138,8 @@ def address_from(tokens: list[str]) -> str:
 def bare_address(tokens: list[str]) -> tuple[list[str], str]:
     """Find the address in tokens without angle brackets. Return the tokens before the address, and the address.
 
-    For example, return (["Ann", " "], "ann@corp.org"). White space beside the at sign is allowed.
+    For ["Ann", " ", "ann", "@", "corp.org"], return (["Ann", " "], "ann@corp.org"). White space beside the at sign is
+    allowed. The tokens must have an at sign.
     """
     words: list[list[str]] = [[]]
     for token in tokens:

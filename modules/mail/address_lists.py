@@ -56,7 +56,8 @@ def selected_by(call) -> tuple[ListQuery, object] | None:
 def selected_rows(call, selected: tuple[ListQuery, object] | None) -> list[dict]:
     """Return the rows of `addresses` that the request asks for, without a check of permissions.
 
-    `selected` is the result of selected_by(). The limit in the request is not applied.
+    `selected`: a query, and the value of its parameter; None for all addresses. The limit in the request is not
+    applied.
     """
     query, value = selected or (ALL_ADDRESSES[call.generation.number], None)
     if not asks_for_page(call):

@@ -60,9 +60,9 @@ def optional_order_number(value) -> int | None:
 
 @json_schema({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1})
 def stored_order_number(value) -> int | None:
-    """Convert the field address_order that selects an existing address to an int. Return None for null, "" and 0.
+    """Convert the field address_order, which selects an existing address, to an int.
 
-    Raise ValueError if it is not a whole number of 64 bits.
+    Return None for null, "" and 0, which select none. Raise ValueError if it is not a whole number of 64 bits.
     """
     # Older versions stored numbers that order_number() refuses for new addresses.
     if (text := php_text(value)) is None:

@@ -122,10 +122,10 @@ def parse_mailbox(value: str, position: int) -> tuple[Mailbox, int]:
 
 
 def next_entry(value: str, begin: int, end: int, terminator: str) -> int:
-    """Return the position of the next entry of an address list, after the comma that follows value[begin:end].
+    """Return the position of the next entry of an address list, after the comma behind the entry value[begin:end].
 
-    If `terminator` follows in place of a comma, return the position of `terminator`. It is ";" in a group, and "" (the
-    end of `value`) elsewhere. Raise NotAnAddress if neither follows.
+    `terminator` may follow in place of the comma: ";" in a group, or "" elsewhere, for the end of `value`. Then return
+    the position of `terminator`. Raise NotAnAddress if neither follows.
     """
     between = separator(value, end)
     if not between[1] and value[between.end() : between.end() + 1] != terminator:

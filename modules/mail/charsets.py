@@ -131,8 +131,8 @@ def codec_of(label: str | None) -> str | None:
 def decode(raw: bytes, label: str | None, other: str | None = None, guess: bool = True) -> str:
     """Decode bytes by the charset with this `label`, or by another charset if they do not fit it.
 
-    The others are UTF-8, then the charset with the label `other`, then windows-1252. A few invalid bytes become
-    U+FFFD. Valid UTF-8 is recognized even if `label` is Latin-1.
+    The others are UTF-8, then the charset with the label `other`, then windows-1252. A charset fits if at most half of
+    the characters beyond ASCII are invalid; those become U+FFFD. Valid UTF-8 is recognized even if `label` is Latin-1.
 
     With guess=False, the label Latin-1 is obeyed, and the only other charset is UTF-8 (docs/wire.md F16).
     """
@@ -182,10 +182,10 @@ def decode_strictly(raw: bytes) -> str | None:
 
 
 def is_plausible(text: str, raw: bytes, codec: str) -> bool:
-    """Return whether a charset fits the bytes `raw`: whether `text`, decoded by `codec`, has few U+FFFD.
+    """Return whether a charset fits the bytes `raw`. `codec` is Python's name for it, and `text` the decoded bytes.
 
-    At most half of the characters beyond ASCII may be U+FFFD. A single U+FFFD at the end is allowed. The result is
-    always True for a charset of one byte a character.
+    At most half of the characters beyond ASCII may be U+FFFD, for invalid bytes. A single U+FFFD at the end is
+    allowed. A charset of one byte a character always fits, since hardly any byte is invalid in it.
     """
     if codec not in WIDE and codec not in JAPANESE:
         return True

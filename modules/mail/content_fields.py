@@ -47,7 +47,7 @@ class Segment:
             self.without_comments.append(token)
 
     def parameter(self) -> tuple[str, str]:
-        """Return the name, in lower case, and the value of a parameter, such as ("charset", "utf-8").
+        """Return name (in lower case) and value of the parameter in this piece of a field: ("charset", "utf-8").
 
         Return ("", "") if the piece is not a parameter.
         """
@@ -96,7 +96,7 @@ class ContentField:
             self.parameters.setdefault(name.lower(), (quoted or bare).strip())
 
     def read(self, raw: str, charset: str | None):
-        """Parse a value that may have comments and encoded words, but no line breaks. Set `value` and `parameters`."""
+        """Parse a field's value, unfolded, into `value` and `parameters`. It may have comments and encoded words."""
         self.charset = charset
         first, *others = islice(segments(raw), MOST_PARAMETERS)
         value = "".join(first.without_comments)
@@ -125,11 +125,10 @@ class ContentField:
         return plain | {name: self.join_sections(each) for name, each in sections.items()}
 
     def join_sections(self, sections: dict[int, tuple[bool, str]]) -> str:
-        """Join the sections of a parameter's value, such as those of filename*0 and filename*1 (RFC 2231, 3 and 4.1).
+        """Return the decoded value of a parameter in sections, such as filename*0, filename*1 (RFC 2231, 3 and 4.1).
 
-        `sections` is a dictionary such as {0: (True, "a%20"), 1: (False, "b.pdf")}. Each section has a number, a flag
-        that says whether it is percent-encoded, and a text. The number -1 stands for a value without sections
-        (filename*).
+        For {0: (True, "a%20"), 1: (False, "b.pdf")}, return "a b.pdf". Each section has a number, a flag that says
+        whether it is percent-encoded, and a text. The number -1 stands for a value without sections (filename*).
         """
         pieces = [sections[-1]] if -1 in sections else [sections[number] for number in sorted(sections)]
         charset, (extended, first) = None, pieces[0]

@@ -10,7 +10,7 @@ from .router_tables import IN_ROUTERS
 
 
 def dangerous_in_both_generations(table) -> dict[str, PreparedQuery]:
-    """Return queries for addresses that lose mail or cannot be changed, as {description of the problem: query}.
+    """Return queries for bad rows of `addresses`, by what is wrong: {"has letters beyond ASCII: …": query, …}.
 
     `table` is the model of table `addresses` in schema version 8 or 9.
     """

@@ -50,7 +50,7 @@ class Frame:
     def take_sheet(self, match: re.Match) -> str:
         """Append a style sheet to `sheets`, and return "" to remove it from the HTML. Return HTML comments unchanged.
 
-        `match` is a match of SHEET.
+        `match`: the match of a style sheet, or of a comment, in which style sheets do not count.
         """
         if match[2] is None:
             return match[0]
@@ -62,7 +62,7 @@ class Frame:
         return ""
 
     def scoped(self) -> str:
-        """Return the harmless rules of all style sheets as CSS that applies only to this mail. Set `complete`."""
+        """Return the harmless rules of all style sheets as CSS for this mail. Set `complete`: whether all were read."""
         source = "\n".join(self.sheets)
         links = colour(self.body.attribute("link"))
         first = f"a{{color:{links}}}\n" if links else ""
@@ -81,7 +81,7 @@ class Frame:
         return ";".join(filter(None, [*written, filter_style(self.body.attribute("style"))]))
 
     def wrap(self, sanitized: str) -> str:
-        """Put sanitized HTML into a <div> with the harmless style sheets and the style of <body>.
+        """Put sanitized HTML into a <div> with the harmless rules of the mail's style sheets and the style of <body>.
 
         Return the HTML unchanged if the mail has neither.
         """

@@ -65,7 +65,7 @@ class Writer:
             self.add(token.text)
 
     def skip(self, token: Token):
-        """Leave out a token within a hidden element. The element's end tag ends the hiding."""
+        """Leave out a token within a hidden element, such as one with `display:none`. Its end tag ends the hiding."""
         if token.name == self.hidden and token.kind != "raw":
             self.hidden_depth += 1 if token.kind == "start" else -1
             if not self.hidden_depth:
@@ -166,7 +166,7 @@ class Writer:
             self.link = ""
 
     def end_line(self, always: bool = False):
-        """Write the current line, and begin a new one. Write an empty line only in <pre>, or if `always` is True."""
+        """Write the current line of the text. Write an empty line only in <pre>, or if `always` is True."""
         if self.link:
             self.end_link()
         text = "".join(self.line)

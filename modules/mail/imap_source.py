@@ -150,7 +150,7 @@ class ImapSource(MailSource):
         return imap
 
     def is_possible(self, mail_id: int) -> bool:
-        """Return whether a mail can have this id. Ids from before the server renumbered its mails are invalid."""
+        """Return whether a mail can have this id. Ids from before a change of UIDVALIDITY (RFC 3501) are invalid."""
         return 0 < mail_id - self.offset < UID_LIMIT
 
     def mail_id(self, items: dict[bytes, bytes]) -> int:
@@ -179,9 +179,10 @@ class ImapSource(MailSource):
     ) -> list[dict]:
         """Fetch data of mails. Return a list such as [{b"UID": b"7", b"FLAGS": b"", b"RFC822.SIZE": b"512"}].
 
-        `uids` is a set such as "1:*". `names` is the data to fetch in addition to UID and flags, such as
-        "RFC822.SIZE". Mails without the data `required` (by default `names`) are left out. So are mails flagged as
-        deleted, unless `deleted` is True. `max_bytes` is the greatest size of the answer.
+        `uids` selects the mails, as in "1:*". `names` is the data to fetch in addition to UID and flags, such as
+        "RFC822.SIZE". Mails for which the server does not send `names`, or `required` if given, are left out. So are
+        mails flagged as deleted, unless `deleted` is True. The answer may have `max_bytes` bytes, and MAX_UNSOLICITED
+        more for changes by other programs.
         """
         mails: dict[bytes, dict] = {}
         for items in parse_answers(self.command("FETCH", uids, f"(FLAGS {names})", max_bytes=max_bytes)):
@@ -196,7 +197,7 @@ class ImapSource(MailSource):
     def command(self, name: str, *arguments, max_bytes: int = 0) -> list:
         """Send a command with UIDs, such as FETCH. Return imaplib's list. Raise ServiceDown if the server refuses it.
 
-        `max_bytes` is the greatest size of the answer, apart from reports of changes by other programs.
+        The answer may have `max_bytes` bytes, and MAX_UNSOLICITED more for changes by other programs.
         """
         imap = self.imap
         assert imap is not None  # commands are sent within inbox()
@@ -211,8 +212,8 @@ class ImapSource(MailSource):
     def row(self, items: dict[bytes, bytes]) -> dict:
         """Return a mail as a row of table `mailbox`: {"mail_id": 7, "mail_user": "ann", "mail_read": 0, …}.
 
-        `items` is a dictionary that parse_answers() yields. The sender and the recipient in the row are those in the
-        header fields Return-Path and Delivered-To.
+        `items`: the server's data, such as {b"UID": b"7", b"FLAGS": b"", b"BODY": b"Subject: Hello"}. The sender and
+        the recipient in the row are those in the header fields Return-Path and Delivered-To.
         """
         raw = items.get(b"BODY", b"")
         envelope = {

@@ -45,7 +45,8 @@ class Validity:
     def id_offset(self, user_name: str, uidvalidity: int) -> int:
         """Return the number to add to the UIDs of a user's mails to get mail ids.
 
-        `uidvalidity` is the number that the IMAP server reports for the user's INBOX.
+        `uidvalidity` is the number that the IMAP server reports for the user's INBOX. It changes when the server gives
+        the mails new UIDs. The offset then grows by 2**32, so that old ids are not those of other mails.
         """
         # After two million changes, ids are still below 2**53, up to which JavaScript's numbers are exact.
         for last_uidvalidity, changes in self.store.read(LAST_SEEN, user=user_name):

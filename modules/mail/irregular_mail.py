@@ -84,7 +84,7 @@ def mended_header(raw: bytes, complete: bool) -> bytes:
 
 
 class BoundedLines(BufferedSubFile):
-    """An input buffer for Python's parser. It raises ValueError if a mail has too many parts.
+    """An input buffer for Python's email parser. It raises ValueError if a mail has too many parts.
 
     The limits are 10,000 parts and 10 levels of nesting.
     """
@@ -109,7 +109,7 @@ POLICY = ReceivedPolicy()
 
 
 def parse_irregular(raw: bytes, kind: type[Message], only_header: bool = False) -> Message:
-    """Parse any mail into an object of the class `kind`. This takes longer than RegularParser.
+    """Parse any mail, even a malformed one, into an object of the class `kind`. This takes longer than RegularParser.
 
     If the parts are too malformed, or with `only_header`, parse only the header.
     """

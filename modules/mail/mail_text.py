@@ -63,10 +63,10 @@ def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
 
 
 def best_alternative(children: list[ReceivedMessage], depth: int) -> Iterator[str]:
-    """Yield the texts of the best part of a multipart/alternative, then those of its calendars.
+    """Yield the texts of the best part of a multipart/alternative, then a line for each of its calendars.
 
-    `children` are the alternatives. The best one is plain text, or else the last one that has a text. `depth` is as in
-    texts().
+    `children` are the alternatives. The best one is plain text, or else the last one that has a text. `depth` is the
+    number of parts that contain the multipart/alternative.
     """
     found = [(child.get_content_type(), list(texts(child, depth + 1))) for child in children]
     readable = [(kind, each) for kind, each in found if each and kind != "text/calendar"]
@@ -90,7 +90,7 @@ def main_part(part: ReceivedMessage, children: list[ReceivedMessage]) -> Receive
 def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
     """Yield a text for each mail in `child`, a part of a multipart/digest: its subject and its readable texts.
 
-    `depth` is as in texts().
+    `depth` is the number of parts that contain the multipart/digest.
     """
     mails = child.get_payload() if child.is_multipart() else [child]
     for mail in mails:

@@ -32,9 +32,9 @@ def sent_time(mail_submission) -> int | float:
 
 
 class Mailboxes:
-    """All mails of the caller, in databases and on the IMAP server (the sources). A `with` statement closes them.
+    """All mails of the caller: in the master database, the user's own database, and on the IMAP server (the sources).
 
-    A source that fails is not used again; `warning` then has the error message.
+    A `with` statement closes the sources. A source that fails is not used again; `warning` then has the error message.
     """
 
     def __init__(self, call, factories: Iterable[Callable[..., MailSource]]):
@@ -54,7 +54,7 @@ class Mailboxes:
 
     @property
     def warning(self) -> dict:
-        """Return {"status": "warning", "warning": "…"} for the answer if a source has failed, else {}."""
+        """Return {"status": "warning", "warning": "…"} for the answer if a source of mails has failed, else {}."""
         return {"status": "warning", "warning": " ".join(self.problems)} if self.problems else {}
 
     def ask(self, source: MailSource, question: Callable[..., T], *arguments) -> T | None:
@@ -71,7 +71,7 @@ class Mailboxes:
             return None
 
     def index(self, only_unread: bool = False) -> list[MailRef]:
-        """Return references to the caller's mails, newest first. With `only_unread`, leave out read mails."""
+        """Return a MailRef (time, id, source) of each mail, newest first. With `only_unread`, leave out read mails."""
         refs = [
             MailRef(sent_time(mail_submission), mail_id, source.name, source)
             for source in list(self.sources)
@@ -102,7 +102,7 @@ class Mailboxes:
         return {name: count for name, count in counts.items() if count is not None}
 
     def fetch(self, mark_read: bool = False, field: str = "mail_id") -> tuple[dict, str]:
-        """Return the mail that the request names, as a row of table `mailbox`, and the name of its source.
+        """Return the mail that the request names: (its row of table `mailbox`, the name of its source, such as "imap").
 
         `field` is the name of the request's field that has the mail's id. The field mail_sourcedb has the source's
         name; without it, all sources are searched. If `mark_read` is True, mark the mail as read. Raise ApiError if
@@ -121,7 +121,7 @@ class Mailboxes:
         raise problem
 
     def change(self, action: Callable[[MailSource, int], bool]):
-        """Call action(source, mail_id) for the mail that the request names. Raise ApiError if `action` returns False.
+        """Call action(source, mail_id) for the mail that the request names. ApiError if it returns False: no such mail.
 
         The request's field mail_sourcedb has the source's name. Without it, the source is the IMAP server if the
         caller has one, else the master database.
@@ -130,10 +130,9 @@ class Mailboxes:
             raise ApiError("mail not found", code="not_found", field="mail_id")
 
     def requested(self, default: tuple[str, ...]) -> list[MailSource]:
-        """Return the sources that the request selects: the one named by mail_sourcedb, or else those in `default`.
+        """Return the sources that the request selects: the one in mail_sourcedb, such as "imap", or else `default`.
 
-        Sources that the caller does not have are left out. Raise ApiError if mail_sourcedb is not the name of a
-        source.
+        Sources that the caller does not have are left out. ApiError if no source has the name in mail_sourcedb.
         """
         name = self.call.body.get("mail_sourcedb")
         if name and not any(source.name == name for source in self.supported):

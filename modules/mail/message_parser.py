@@ -50,7 +50,7 @@ class ReceivedMessage(Message):
     def charset(self) -> str | None:
         """Return the charset that the mail declares for its text, such as "koi8-r".
 
-        Return None if it declares none, or only ASCII, UTF-8 or Latin-1.
+        Return None if it declares none, or only ASCII, UTF-8 or Latin-1, which are tried anyway.
         """
         return None if self.mail.isascii() else charset_in(self.mail)
 
@@ -77,7 +77,7 @@ class ReceivedMessage(Message):
         return address_list(self.raw_field(name), self.charset)
 
     def content_field(self, name: str) -> ContentField:
-        """Return the parsed header field `name`, such as "content-type" (in lower case), with its parameters."""
+        """Return the header field `name` (in lower case) with `value` and `parameters`, both empty if it is missing."""
         fields = self.__dict__.setdefault("_content_fields", {})
         if name not in fields:
             fields[name] = ContentField(self.raw_field(name), self.charset)
@@ -115,7 +115,7 @@ class ReceivedMessage(Message):
         return decode(raw, self.get_content_charset(), other).removeprefix("\ufeff")
 
     def text(self) -> str:
-        """Return the content as text for the field mail_body. If its charset is wrong, try UTF-8 (docs/wire.md F16)."""
+        """Return the content as text for mail_body. If it does not fit its charset, try UTF-8 (docs/wire.md F16)."""
         return decode(self.content(), self.get_content_charset(), guess=False)
 
 
@@ -124,13 +124,13 @@ class Irregular(Exception):
 
 
 class RegularParser:
-    """Parses the mail `raw` if it has the usual form. It and each of its parts become objects of the class `kind`."""
+    """Parses the mail `raw` if it is well-formed. The mail and each of its parts become objects of the class `kind`."""
 
     def __init__(self, raw: bytes, kind: type[ReceivedMessage]):
         self.raw, self.kind, self.parts = raw, kind, 0
 
     def parse(self) -> ReceivedMessage | None:
-        """Return the mail as a message with its parts; None if only Python's parser can read it."""
+        """Return the mail as a message with its parts; None if it is malformed: then Python's parser must read it."""
         header = REGULAR.match(self.raw)
         try:
             return header and self.part(header, len(self.raw), depth=0)
@@ -138,9 +138,10 @@ class RegularParser:
             return None
 
     def part(self, header: re.Match[bytes] | None, end: int, depth: int) -> ReceivedMessage:
-        """Return the part that has the header `header`, a match, and ends at the offset `end` of the mail.
+        """Return a part of the mail as a message object. Raise Irregular if only Python's parser can read the part.
 
-        `depth`: the number of parts that enclose it. Irregular if only Python's parser can read it.
+        `header`: the match of a pattern with the part's header, behind which its content begins; None if a line is
+        invalid. `end`: the offset in the mail at which the part ends. `depth`: the number of parts that enclose it.
         """
         self.parts += 1
         if not header or depth > MOST_DEPTH or self.parts > MOST_PARTS:
@@ -159,7 +160,7 @@ class RegularParser:
         return part
 
     def part_offsets(self, start: int, end: int, boundary: str) -> list[tuple[int, int]]:
-        """Return [(begin, end), …], the offsets of each part of a multipart. Irregular if boundaries are missing.
+        """Return [(begin, end), …], the offsets of each part of a multipart. Raise Irregular if boundaries are missing.
 
         `start` and `end`: the offsets of the multipart's content. `boundary`: the text of the lines between the parts.
         """
@@ -176,9 +177,9 @@ class RegularParser:
         raise Irregular
 
     def boundary_lines(self, start: int, end: int, boundary: str) -> Iterator[tuple[int, re.Match[bytes]]]:
-        """Yield (offset, match) for each boundary line in a multipart. The match is the rest of the line.
+        """Yield (offset, match) for each boundary line in a multipart. The match is the line's end after the boundary.
 
-        `start` and `end`: the offsets of the multipart's content. Irregular if only Python's parser can read it.
+        `start` and `end`: the offsets of the multipart's content. Raise Irregular if only Python's parser can read it.
         """
         if not boundary.isascii() or "\n" in boundary or "\r" in boundary:
             raise Irregular  # Python's parser finds no line with it
@@ -217,7 +218,7 @@ def parse_message(raw: bytes, kind: type[ReceivedMessage] = ReceivedMessage) -> 
 
 
 def parse_headers(raw: bytes) -> ReceivedMessage:
-    """Parse only the header of a mail. `raw` is the mail or its beginning."""
+    """Parse only the header of a mail into a message without content. `raw` is the mail or its beginning."""
     if regular := REGULAR.match(raw):
         message = ReceivedMessage(POLICY)
         message.mail = raw
@@ -227,7 +228,7 @@ def parse_headers(raw: bytes) -> ReceivedMessage:
 
 
 def set_charset(message: Message, raw: bytes) -> ReceivedMessage:
-    """Set the charset of a message and all its parts to the one that the mail `raw` declares. Return the message."""
+    """Set the charset of a message and its parts to the one declared in `raw`, the mail's bytes. Return the message."""
     assert isinstance(message, ReceivedMessage)
     if not raw.isascii() and (charset := charset_in(raw)):
         for part in message.walk():

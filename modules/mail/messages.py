@@ -26,7 +26,7 @@ def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
     """Return a mail as `mailbox/?read` does: {"mail_id": 7, "mail_subject": "Hello", "mail_body": "…", …}.
 
     `mail` is a row of table `mailbox`. `source_name` is the name of its source, such as "master". If `more` is True,
-    add the fields of more_details().
+    add mail_text, mail_date, mail_cc and others.
     """
     raw = mail_bytes(mail)
     row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": readable(raw)}
@@ -38,7 +38,7 @@ def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
 
 
 def more_details(message: ReceivedMessage) -> dict:
-    """Return more fields of a mail: {"mail_text": "…", "mail_date": "…", "mail_message_id": "…", …}."""
+    """Return the fields that `mailbox/?read` adds for mail_details: {"mail_text": "…", "mail_date": "…", …}."""
     return {
         "mail_text": mail_text(message),
         **{f"mail_{name.replace('-', '_')}": message.field(name) for name in ("cc", "reply-to", "date")},

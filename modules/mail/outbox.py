@@ -47,8 +47,8 @@ INSERT_ROW = PreparedQuery(
 def own_address(call) -> str | None:
     """Return the mail address from which the caller sends by default, or None.
 
-    This is the user name if mail to it is stored for the caller, or else the caller's only address. Return None if the
-    caller has no address or several.
+    This is the user name if it is an address whose mail is stored in the caller's mailbox, or else the only such
+    address. Return None if the caller has no address or several.
     """
     expressions = call.db.column(EXPRESSIONS_STORING_TO[call.generation.number], user=call.user_name)
     addresses = [each for each in {*map(as_text, expressions)} if "@" in each and "%" not in each]

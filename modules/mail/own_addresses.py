@@ -8,7 +8,7 @@ MOST_ADDRESSES = 50
 
 
 def stores_to(call, address: str, user_name: str) -> bool:
-    """Return whether mail to `address` is stored for a user."""
+    """Return whether the SMTP daemon stores mail to `address` in the mailbox of a user."""
     rows = matching_rows(call, address)
     return bool(rows) and address_table(call).user_of(rows[0]) == user_name
 

@@ -25,17 +25,17 @@ REMOTES = PreparedQuery(
 )
 
 
-def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set[str]) -> list[int]:
-    """Return the ids of those mails among `ids` that go to the host `remote`, ignoring case.
+def ids_with_remote(call, ids: list[int], remote: str, delegated_routes: set[str]) -> list[int]:
+    """Return the ids of those queued mails among `ids` that go to the host `remote`, ignoring case.
 
-    If `remote` begins with `@`, it matches every host that ends with it. Passwords that the caller may not see are not
-    compared (docs/wire.md F44). `visible_whole_routes`: the hosts that the caller sees with passwords.
+    If `remote` begins with `@`, it matches every host that ends with it. A mail's host may have a password, as in
+    "user:password@mx.corp.org". `delegated_routes` has the hosts that the caller may see whole. Of all others only
+    "mx.corp.org" is compared, so that nobody can guess passwords (docs/wire.md F44).
     """
     rows = call.db.rows(REMOTES, ids=json.dumps(ids))
     wanted, is_domain = remote.lower(), remote.startswith("@")
     remotes = {
-        row["mail_id"]: as_text(visible_remote(row["mail_remote"], visible_whole_routes)).lower()
-        for row in rows
+        row["mail_id"]: as_text(visible_remote(row["mail_remote"], delegated_routes)).lower() for row in rows
     }
     return [
         mail_id
@@ -44,22 +44,22 @@ def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set
     ]
 
 
-def visible_remote(remote: str, visible_whole_routes: set[str] | None) -> str:
-    """Return a remote host such as `user:password@host` as the caller may see it: unchanged, or only `host`.
+def visible_remote(remote: str, delegated_routes: set[str] | None) -> str:
+    """Return a remote host such as "user:password@mx.corp.org" as the caller may see it: whole, or only "mx.corp.org".
 
-    `visible_whole_routes`: the hosts that the caller sees with passwords; all hosts if it is None.
+    `delegated_routes`: the hosts that the caller may see whole. None stands for all hosts.
     """
-    return remote if visible_whole_routes is None or remote in visible_whole_routes else host_of(remote)
+    return remote if delegated_routes is None or remote in delegated_routes else host_of(remote)
 
 
-def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> dict:
+def without_credentials(mail: dict, delegated_routes: set[str] | None) -> dict:
     """Return a queued mail without the passwords that the caller may not see, in its host and its error messages.
 
-    `mail`: a row of outbox with `failures`, a list of rows of faillog. `visible_whole_routes`: the hosts that the
-    caller sees with passwords; all hosts if it is None.
+    `mail`: a row of outbox with `failures`, a list of rows of faillog. `delegated_routes`: the hosts, such as
+    "user:password@mx.corp.org", that the caller may see whole. None stands for all hosts.
     """
     remote = mail["mail_remote"]
-    if remote is None or (host := visible_remote(remote, visible_whole_routes)) == remote:
+    if remote is None or (host := visible_remote(remote, delegated_routes)) == remote:
         return mail
     for failure in mail["failures"]:
         if failure["fail_message"]:
@@ -71,8 +71,7 @@ def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> di
 def hide_credentials(message: str, remote: str, host: str) -> str:
     """Return an error message with `host` in place of `remote`, which is `user:password@host`.
 
-    "***" replaces the password, with or without the user name, elsewhere in the message. Upper and lower case are
-    equal.
+    Elsewhere in the message, "***" replaces `user:password` and `password`. Upper and lower case are equal.
     """
     # `host` stays in the message even if it contains the password.
     credentials = remote.removesuffix(host).removesuffix("@")

@@ -22,7 +22,10 @@ MAILS_AMONG = {False: PreparedQuery(MAILS), True: PreparedQuery(MAILS.where(AMON
 
 
 def possible_rows(table: AddressTable, senders: Query) -> Query:
-    """Return a query for the rows of `addresses` that have a wildcard, or equal one of `senders`."""
+    """Return a query for the rows of `addresses` that may match a sender: those with a wildcard or in `senders`.
+
+    `senders`: a query for the mail addresses of senders, in lower case.
+    """
     expression = table.address_expression
     has_wildcard = (fn.INSTR(expression, "%") > 0) | (fn.INSTR(expression, "_") > 0)
     return (
@@ -56,10 +59,11 @@ OWN_SENDERS = """
 
 
 def key_of_expression(expression: str) -> str:
-    """Return what a sender must have in common with a pattern to match it, such as "12 @corp.org" for `ann_@corp.org`.
+    """Return the key of an address pattern. Only senders that have this key, too, are compared with the pattern.
 
-    This is the length and the domain, without the parts that a wildcard leaves open: " @corp.org" for `%@corp.org`,
-    " " for `%`. It is the pattern itself, in lower case, if that has no wildcard.
+    In a pattern, `_` stands for one character, and `%` for any number of them. The key has the length and the domain:
+    it is "13 @corp.org" for `ann_@corp.org`. What a wildcard leaves open is missing: the key is " @corp.org" for
+    `%@corp.org`, and " " for `%`. A pattern without wildcards is its own key, in lower case.
     """
     if "%" not in expression and "_" not in expression:
         return expression.lower()
@@ -69,14 +73,18 @@ def key_of_expression(expression: str) -> str:
 
 
 def keys_of_sender(sender: str) -> set[str]:
-    """Return the results of key_of_expression() for all patterns that can match a sender."""
+    """Return the keys of all patterns that can match a sender.
+
+    For "ann@corp.org" return {"ann@corp.org", "12 @corp.org", "12 ", " @corp.org", " "}: the address itself, and its
+    length (12) and domain, each of which a pattern may leave open.
+    """
     _, at, domain = sender.lower().rpartition("@")
     sizes, domains = (len(sender), ""), (at + domain if at else "", "")
     return {sender.lower(), *(f"{size} {domain}" for size in sizes for domain in domains)}
 
 
 class QueuedMails(NamedTuple):
-    """Queued mails, and what decides who may see them. All of it was read in one transaction."""
+    """Queued mails, with the addresses and users that decide who may see them. All were read in one transaction."""
 
     mails: list[tuple]  # mail_id, mail_submitter and mail_envelopefrom
     rows: list[dict]  # rows of `addresses` that may match a sender, in their order
@@ -84,7 +92,11 @@ class QueuedMails(NamedTuple):
     users: set[str]  # the caller, and the users delegated to the caller
 
     def visible_ids(self) -> list[int]:
-        """Return the ids of the mails that the users have submitted, or whose sender stores to one of the users."""
+        """Return the ids of the mails that the caller may see.
+
+        One of `users` (the caller and the delegated users) has submitted these mails, or sends them by the sender's
+        address: incoming mail to it is stored in the user's mailbox.
+        """
         senders = {sender for _, submitter, sender in self.mails if sender and submitter not in self.users}
         # The SMTP daemon would read a sender with letters beyond ASCII as another address (docs/wire.md F46).
         own = self.own_senders({sender for sender in senders if sender.isascii()})
@@ -93,9 +105,9 @@ class QueuedMails(NamedTuple):
         ]
 
     def own_senders(self, senders: set[str]) -> set[str]:
-        """Return those of `senders`, mail addresses, for which mail is stored in the mailbox of one of the users.
+        """Return those of `senders`, mail addresses, for which mail is stored in the mailbox of one of `users`.
 
-        ApiError (HTTP 503) if it takes more than MOST_SECONDS to compare the senders with all patterns.
+        ApiError (HTTP 503) if it takes more than MOST_SECONDS to compare the senders with the patterns in `rows`.
         """
         texts = [row["address_expression"] for row in self.rows]
         keys = [key_of_expression(as_text(text)) for text in texts]
@@ -118,9 +130,9 @@ class QueuedMails(NamedTuple):
 
 
 def read_queued(call, among: list[int] | None = None) -> QueuedMails | None:
-    """Read the queued mails whose ids are in `among`, or all if it is None. Return None for an admin, who may see all.
+    """Read the queued mails, and what decides which of them the caller may see. Return None for an admin, who sees all.
 
-    Call it in a transaction.
+    `among`: the ids of the mails to read. None stands for all mails in the queue. Call the function in a transaction.
     """
     if call.caller.admin:
         return None

@@ -20,7 +20,7 @@ IN_STATE = {
 
 
 def matches(column: Field) -> Expression:
-    """Return an SQL condition: the column equals the query's parameter of the same name, ignoring case.
+    """Return an SQL condition: the column equals the query's parameter with the name of the column, ignoring case.
 
     If the parameter is None, every row matches. If it is like `@corp.org`, values that end with it match.
     filter_values() returns the parameters.
@@ -31,9 +31,11 @@ def matches(column: Field) -> Expression:
 
 
 def filter_values(filters: dict[str, str | None]) -> dict[str, str | int | None]:
-    """Return the values for the parameters in the conditions that matches() makes.
+    """Return the parameters for a query whose conditions on columns are made by matches().
 
-    `filters`: {name of a column: wanted value}, with None for a column that may have any value.
+    `filters` has a wanted value for each column, such as {"mail_remote": "@corp.org"}, or None if any value will do.
+    The result also has the position in each column at which SQL begins to compare: {"mail_remote": "@corp.org",
+    "mail_remote_start": -9}.
     """
     # NAME_start is the position in SQL's substr() at which to compare.
     starts = {

@@ -45,9 +45,10 @@ def prepare_message(message: bytes, lists: dict, config: Config) -> OutgoingMail
 
 
 def address_fields(fields: list, names: tuple, config: Config) -> dict[str, list[Mailbox | Group]]:
-    """Return the parsed addresses in the header fields `names`, such as {"from": [MAILBOX], "cc": []}.
+    """Return the parsed addresses in the header fields `names`, such as {"from": [Mailbox(…)], "cc": []}.
 
-    `fields`: all fields of the header, as header_fields() returns them. ApiError if an address is invalid.
+    `fields`: all fields of the header, [(name in lower case, value, whole field), …]. ApiError if an address is
+    invalid, or if there are too many.
     """
     return {
         each: [
@@ -63,7 +64,7 @@ def address_fields(fields: list, names: tuple, config: Config) -> dict[str, list
 def authors_of(fields: list, config: Config) -> list[Mailbox]:
     """Return the addresses in the header fields From and Sender. ApiError if one is there twice, or has no address.
 
-    `fields`: all fields of the header, as header_fields() returns them.
+    `fields`: all fields of the header, [(name in lower case, value, whole field), …].
     """
     names = [name for name, _, _ in fields]
     if names.count("from") > 1 or names.count("sender") > 1:

@@ -10,7 +10,7 @@ NEED_ROUTE = ("store", "redirect", "forward", "handoff")
 
 
 class Smtpd(Model):
-    """A row of `smtpd` in schema version 9: router and route (for example a host) for the mail that a user sends."""
+    """A row of `smtpd` in schema version 9: what happens to mail from a user (router), and where it goes (route)."""
 
     smtpd_user = TextField()
     smtpd_router = TextField()
@@ -18,7 +18,7 @@ class Smtpd(Model):
 
 
 class Msa(Model):
-    """A row of `msa` in schema version 8: routers and routes for mail that a user gets (in…) and sends (out…)."""
+    """A row of `msa` in schema version 8: routers and routes for mail to a user (in…) and mail from a user (out…)."""
 
     msa_user = TextField()
     msa_inrouter = TextField()

@@ -18,8 +18,8 @@ from .routing_rules import (
 def report_inbound(call) -> dict:
     """Return what the SMTP daemon would do with a mail to the address in the request.
 
-    The result is {"steps": [...], "decision": {...}}, as decision() returns it. An address that the caller may not see
-    gets the same result as an unknown address.
+    The result is {"steps": ["Address matched: %@corp.org", …], "decision": {"accepted": True, "stored": "ann",
+    "queued": None}}. An address that the caller may not see gets the same result as an unknown address.
     """
     dropped: list[str] = []
     recipient = address_as_received(call.body["address_expression"], dropped)
@@ -34,8 +34,9 @@ def report_inbound(call) -> dict:
 def report_outbound(call) -> dict:
     """Return what the SMTP daemon would do with a mail from the address in the request.
 
-    The result is {"steps": [...], "decision": {...}}, as decision() returns it. The user smtpd_user in the request
-    sends the mail, or else the user who gets mail to this address. ApiError if the caller may not act for smtpd_user.
+    The result is {"steps": ["Address matched: %@corp.org", …], "decision": {"accepted": True, "stored": None,
+    "queued": {…}}}. The user smtpd_user in the request sends the mail, or else the user who gets the mail to this
+    address. ApiError if the caller may not act for smtpd_user.
     """
     named = call.body.get("smtpd_user") or None
     if named and named != call.user_name and not call.caller.may_act_for(named):
@@ -57,10 +58,10 @@ def report_outbound(call) -> dict:
 
 
 def visible_matches(call, sender: str, named: str | None) -> list[dict]:
-    """Return the rows of `addresses` that match the address `sender` and that the caller may see.
+    """Return those rows of `addresses` that match the mail address `sender` and that the caller may see.
 
-    `named`: the user who sends the mail. Rows that store mail for this user are visible, too. If it is None, return []
-    if the caller may not see the first row.
+    `named`: the user whom the request names as the one who sends the mail, or None. Rows that store mail for this user
+    are visible, too. Without a named user, the first row says who sends: return [] if the caller may not see it.
     """
     rows, user_of, is_visible = matching_rows(call, sender), address_table(call).user_of, visibility(call)
     if rows and not named and not is_visible(rows[0]):

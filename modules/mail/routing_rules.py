@@ -55,22 +55,22 @@ def decision(
 
 
 def envelope(remote: str | None, sender: str | None, recipient: str | None) -> dict:
-    """Return a mail's envelope, {"mail_remote": …, …}. If `remote` is None, the mail goes to the recipient's host."""
+    """Return a mail's envelope. `remote`: the host to pass the mail to; None for the host of the recipient's domain."""
     return {"mail_remote": remote, "mail_envelopefrom": sender, "mail_envelopeto": recipient}
 
 
 def rejected_or_dropped(steps: list, router: str) -> dict:
-    """Return the decision() to reject a mail if the router is `reject`, or else to drop it (docs/wire.md F33)."""
+    """Return what happens to a mail that nobody gets: the router `reject` refuses it, other routers throw it away.
+
+    The result is {"steps": [*steps, "Rejected …"], "decision": {"accepted": False, "stored": None, "queued": None}}.
+    """
     if router == "reject":
         return decision([*steps, "Rejected by the router reject."])
     return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
 
 
 def address_as_received(address: str, steps: list) -> str:
-    """Return a mail address as the SMTP daemon reads it: without characters beyond ASCII (docs/wire.md F46).
-
-    If there are such characters, a sentence about them is appended to `steps`.
-    """
+    """Drop characters beyond ASCII from an address, as the SMTP daemon does (docs/wire.md F46). Note it in `steps`."""
     if address.isascii():
         return address
     received = address.encode("ascii", "ignore").decode()
@@ -98,7 +98,7 @@ DELEGATED_HANDOFF_ROUTES = {
 
 
 def host_of(route: str) -> str:
-    """Return the host in a route of the router handoff: `mx.corp.org` for `user:password@mx.corp.org`."""
+    """Return the host in a route to a mail server: `mx.corp.org` for `user:password@mx.corp.org`."""
     return as_text(route).rpartition("@")[2]
 
 
@@ -110,23 +110,23 @@ def as_text(value: str | bytes) -> str:
 def visible_route(call, route: str | None, user: str | None) -> str | None:
     """Return the whole route, such as `user:password@host`, if the caller may act for `user`; else only the host.
 
-    `user`: the user whose mail takes the route. It is None if the route belongs to an address.
+    `user`: the user whose mail takes the route; None for the route of an address, which only an admin may see whole.
     """
     return route if not route or call.caller.may_act_for(user) else host_of(route)
 
 
-def visible_whole_routes(call) -> set[str]:
-    """Return the routes of the users delegated to the caller. The caller may see the passwords in these routes."""
+def delegated_routes(call) -> set[str]:
+    """Return the routes of users delegated to the caller, who may see the passwords: {"user:password@host", …}."""
     if not call.caller.delegated_users:
         return set()
     queries = DELEGATED_HANDOFF_ROUTES[call.generation.number]
     return {route for query in queries for route in call.db.column(query, user=call.user_name)}
 
 
-def visible_routers(call, query: lists.ListQuery) -> list[dict]:
-    """Return the rows of table smtpd or msa that `query` selects, for a caller who is a delegate.
+def rows_for_delegate(call, query: lists.ListQuery) -> list[dict]:
+    """Return rows of the table smtpd or msa, which say what happens to users' mail, for a caller who is a delegate.
 
-    The request may ask for a page of the rows. The row of the delegate has no passwords.
+    `query` selects the rows. The request may ask for a page of them. Passwords in the delegate's own row are removed.
     """
     # Delegates may not set passwords in their own row either.
     rows = lists.rows(call, query, user=call.user_name)
@@ -141,7 +141,7 @@ def visible_routers(call, query: lists.ListQuery) -> list[dict]:
 
 
 def may_hold_credentials(router: str | None, route: str) -> bool:
-    """Return whether a route may have a password, such as `user:password@host`."""
+    """Return whether a route may have a password: `user:password@host`, or any route of the router handoff."""
     return router == "handoff" or router != "store" and ":" in as_text(route).rpartition("@")[0]
 
 
@@ -149,7 +149,7 @@ def may_hold_credentials(router: str | None, route: str) -> bool:
 
 
 def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
-    """Return the decision() for an incoming mail to `recipient`. `row`: the row of `addresses` that matches it."""
+    """Return {"steps": […], "decision": {…}}: what happens to mail to `recipient`. `row` of `addresses` matches it."""
     steps = [f"Address matched: {row['address_expression']}"]
     router, route = in_router(call, row)
     if router is None:
@@ -168,9 +168,9 @@ def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
 
 
 def in_router(call, row: dict) -> tuple[str | None, str]:
-    """Return the router and the route for mail that matches `row`, such as ("handoff", "mx.corp.org") or ("drop", "").
+    """Return what happens to mail for an address: router and route, such as ("handoff", "mx.corp.org") or ("drop", "").
 
-    `row`: a row of `addresses`. The router is None if, in schema version 8, the row's user has no row of `msa`.
+    `row`: the row of `addresses` that matches. In schema version 8, return (None, "") if its user has no row of `msa`.
     """
     if call.generation.number == 9:
         return row["address_router"], row["address_route"] or ""
@@ -207,10 +207,7 @@ def redirect_target(route: str, recipient: str, sender: str) -> str:
 
 
 def out_router(call, user: str) -> tuple[str | None, str | None]:
-    """Return the router and the route for mail that a user sends, such as ("handoff", "mx.corp.org") or ("any", None).
-
-    Return (None, None) if the user may not send mail.
-    """
+    """Return router and route of mail from a user, such as ("any", None); (None, None) if the user may not send."""
     rows = call.db.fetch(OUT_ROUTER_OF_USER[call.generation.number], {"user": user})[1]
     return rows[0] if rows else (None, None)
 
@@ -218,10 +215,11 @@ def out_router(call, user: str) -> tuple[str | None, str | None]:
 def outbound(
     steps: list, user: str, routing: tuple, stores_to_user: bool, sender: str, recipient: str | None
 ) -> dict:
-    """Return the decision() for a mail that `user` sends from the address `sender` to `recipient`.
+    """Return what happens to a mail that `user` sends from the address `sender` to `recipient`.
 
-    `steps`: the first steps of the decision. `routing`: the result of out_router(). `stores_to_user`: whether mail to
-    `sender` is stored for the user.
+    The result is {"steps": [*steps, "Accepted …"], "decision": {"accepted": True, "stored": None, "queued": {…}}}.
+    `routing`: router and route of mail that the user sends, such as ("handoff", "mx.corp.org"); (None, None) if the
+    user may not send. `stores_to_user`: whether mail to `sender` is stored for the user.
     """
     router, route = routing
     if router is None:

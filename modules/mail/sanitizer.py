@@ -100,14 +100,14 @@ class SanitizedHTML:
         return value if PLAIN_VALUE.fullmatch(value) else None
 
     def link(self, value: str) -> str | None:
-        """Return the URL of a link if it is allowed, else None. A link within the mail, `#a`, becomes `#mail-a`."""
+        """Return the URL of a web or mailto: link, else None. A link within the mail, `#a`, becomes `#mail-a`."""
         if value.startswith("#"):
             name = prefixed_name(value[1:])
             return name and f"#{name}"
         return value if LINK.fullmatch(value) else None
 
     def image(self, value: str) -> str | None:
-        """Return the image with this URL as a data: URL if it is in the mail, else None. Remote images are counted."""
+        """Return the mail's image with this URL as a data: URL; None if there is none. Count remote ones in `blocked`."""
         scheme, _, name = value.strip().partition(":")
         if scheme.lower() == "cid":
             uri = self.image_of(name)

@@ -61,7 +61,7 @@ class Search:
         )
 
     def in_range(self, ref: MailRef) -> bool:
-        """Return whether a mail is in the wanted period, and not on an earlier page of the results."""
+        """Return whether a mail is in the time from `after` to `before`, and not on an earlier page of the results."""
         after, before, page_end = (self.terms.get(name) for name in ("after", "before", "next"))
         return (
             (after is None or ref.sent >= after)

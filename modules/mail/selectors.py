@@ -34,7 +34,7 @@ class Compound:
 
 
 def scoped_selectors(tokens: list, scope: str) -> str:
-    """Return the harmless selectors of a CSS rule as text, such as ".mail-1 td,.mail-1 p".
+    """Return the selectors of a CSS rule as text, such as ".mail-1 td,.mail-1 p". Unknown kinds are left out.
 
     They match only elements inside of `scope`, a selector such as `.mail-1`. `tokens`: the selectors, as tokens of
     tinycss2.
@@ -76,7 +76,7 @@ def scoped_selector(tokens: list, scope: str) -> str | None:
 def compounds(tokens: list) -> list[Compound]:
     """Split a selector such as `ul > li.new` into compound selectors: `ul` and `> li.new`.
 
-    Unsupported if the selector is not known to be harmless.
+    Raise Unsupported if the selector is not known to be harmless.
     """
     found, position = [Compound("")], 0
     while position < len(tokens):
@@ -101,7 +101,8 @@ def compounds(tokens: list) -> list[Compound]:
 def begin_compound(found: list[Compound], combinator: str):
     """Append to `found` an empty compound selector that has a combinator, such as `>`, in front of it.
 
-    White space beside another combinator is ignored. Unsupported if two combinators follow each other.
+    `combinator` is " " for white space, which is ignored beside another combinator. Raise Unsupported if two
+    combinators follow each other.
     """
     last = found[-1]
     if last.begun:
@@ -113,7 +114,7 @@ def begin_compound(found: list[Compound], combinator: str):
 
 
 def add_class(compound: Compound, sign: str, token):
-    """Add a class or a pseudo-class to a compound selector. Unsupported if it is not known to be harmless.
+    """Add a class or a pseudo-class to a compound selector. Raise Unsupported for one that is not in PSEUDO_CLASSES.
 
     `sign` is "." for a class, ":" for a pseudo-class; `token` is its name.
     """
@@ -130,7 +131,7 @@ def add_class(compound: Compound, sign: str, token):
 
 
 def add_simple(compound: Compound, token):
-    """Add an id, an element's name or `*`, given as a token, to a compound selector. Unsupported for other tokens."""
+    """Add an id, an element's name or `*`, given as a token, to a compound selector. Raise Unsupported for others."""
     if token.type == "hash" and NAME.fullmatch(token.value):
         compound.add(f"#{PREFIX}{token.value}")
     elif compound.begun:

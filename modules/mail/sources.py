@@ -77,11 +77,11 @@ class MailSource:
         self.call, self.user = call, call.user_name
 
     def exists(self) -> bool:
-        """Return whether the caller has this source. Some users have no database of their own, for example."""
+        """Return whether the caller has this source of mails. Some users have no database of their own, for example."""
         return True
 
     def in_transaction(self, work: Callable[[Store], T], lock_type: str = "DEFERRED") -> T:
-        """Run work(db) in one transaction, and return its result. `db` is the database that has the mails."""
+        """Run work(db) in one transaction, and return its result. `db` is the database of this source."""
         with self.call.db.transaction(lock_type):
             return work(self.call.db)
 
@@ -96,7 +96,7 @@ class MailSource:
     def beginnings(self, mail_ids: list[int], size: int) -> list[dict]:
         """Return the mails with these ids, with only the first `size` bytes in mail_data. Missing mails are left out.
 
-        If `size` is at most HEADER_BYTES, mail_data may have only the header fields that lists, searches and threads
+        If `size` is at most HEADER_BYTES, the IMAP server returns only header fields that lists, searches and threads
         use.
         """
         return self.in_transaction(lambda db: read_beginnings(db, self.user, str(mail_ids), size))
@@ -117,7 +117,7 @@ class MailSource:
         return self.change(MARK, mail_id=mail_id, mail_read=int(read))
 
     def delete(self, mail_id: int) -> bool:
-        """Delete a mail. Return whether the mail existed."""
+        """Delete a mail from this source. Return whether it existed."""
         return self.change(DELETE, mail_id=mail_id)
 
     def change(self, query: PreparedQuery, **values) -> bool:

@@ -132,9 +132,9 @@ def is_picture(token) -> bool:
 
 
 def plain_text(tokens: list, in_function: bool = False) -> str | None:
-    """Return tokens as text if all are names, numbers, strings or colours, else None.
+    """Return tokens of CSS as text if all are names, numbers, strings or colours, else None.
 
-    `in_function`: whether the tokens are arguments of a function. No function is allowed in them.
+    `in_function`: whether the tokens are arguments of a function, in which no other function is allowed.
     """
     pieces = [plain_token(token, in_function) for token in tokens]
     return None if None in pieces else "".join(map(str, pieces))

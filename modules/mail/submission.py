@@ -59,8 +59,8 @@ def decoded_message(call) -> bytes:
 def may_send_from(call) -> bool:
     """Return whether the caller may send mail from the address `sender` in the request.
 
-    The router of the caller's outgoing mail decides (docs/wire.md section 6). If it drops mail, the caller may not
-    send. On the command line, without a user name, any address is allowed.
+    The router of the caller's outgoing mail decides: `any` and `handoff` allow every address, `defined` the caller's
+    own, `drop` and `reject` none. On the command line, without a user name, any address is allowed.
     """
     user, sender, user_of = call.user_name, call.body["sender"], address_table(call).user_of
     stores = any(user_of(row) == user for row in matching_rows(call, sender))
@@ -76,8 +76,8 @@ owns_sender = Rule(
 def check_authors(call, message: bytes):
     """Raise ApiError if an author in the message's header is not an address of the caller.
 
-    Authors are checked only if the router of the caller's outgoing mail is `defined`. A malformed header is then
-    refused, too.
+    Authors are checked only if the caller may send from own addresses only (router `defined`). A malformed header is
+    then refused, too.
     """
     if call.user_name is None or out_router(call, call.user_name)[0] != "defined":
         return

@@ -78,7 +78,7 @@ def all_threads(mailboxes: Mailboxes) -> list[Thread]:
 def thread_of_mail(fields: dict, threads: list[Thread]) -> Thread:
     """Return the thread that has the mail with the request's mail_id and mail_sourcedb. ApiError if there is none.
 
-    `fields`: the request's fields.
+    `fields`: the request's fields. mail_sourcedb, the source of the mail, such as "imap", may be missing.
     """
     named = fields["mail_id"], fields.get("mail_sourcedb")
     for thread in threads:
@@ -164,8 +164,8 @@ def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
 def parent_of(index: int, mail: Links, oldest: dict[int, int]) -> int | None:
     """Return the index of the mail to which `mail` replies, or None.
 
-    This is the last of its references that exists. `index`: the index of `mail`. `oldest`: {message id: index of the
-    oldest mail with this id}.
+    This is the mail with the last message id in `mail.references` that belongs to a mail. `index`: the index of
+    `mail`. `oldest`: {message id: index of the oldest mail with this id}.
     """
     return next((oldest[id_] for id_ in reversed(mail.references) if oldest.get(id_, index) != index), None)
 

@@ -18,7 +18,10 @@ class UserLimit:
 
     @contextlib.contextmanager
     def of(self, user_name: str | None):
-        """Run a `with` block as a request of this user. ApiError (HTTP 503) if `most` others are running already."""
+        """Count one more running request of this user while a `with` block runs.
+
+        ApiError (HTTP 503) if `most` requests of the user (see the class) are running already.
+        """
         with self.lock:
             if self.running[user_name] >= self.most:
                 raise ApiError(
