@@ -107,7 +107,7 @@ class SanitizedHTML:
         return value if LINK.fullmatch(value) else None
 
     def image(self, value: str) -> str | None:
-        """Return the mail's image with this URL as a data: URL; None if there is none. Count remote ones in `blocked`."""
+        """Return the mail's image with this URL as a data: URL, or None. Count remote images in `blocked`."""
         scheme, _, name = value.strip().partition(":")
         if scheme.lower() == "cid":
             uri = self.image_of(name)
