@@ -16,7 +16,7 @@ def build_message(body: dict, lists: dict) -> OutgoingMail:
     """Build a mail from `body`, the fields of a request to `mailbox/?send`. ApiError if a field is invalid.
 
     `lists`: the parsed address fields of the request, {"from": [...], "to": [...], "cc": [...], "bcc": [...],
-    "reply_to": [...]}. Texts and attachments are removed from `body`.
+    "reply_to": [...]}. Texts and attachments are removed from `body`, to free their memory.
     """
     author = single_address(lists["from"])
     recipients = [each.address for name in ("to", "cc", "bcc") for each in all_mailboxes(lists[name])]
