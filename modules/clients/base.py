@@ -50,7 +50,7 @@ class ServiceDown(ApiError):
 class Client:
     """The base class of clients. Each client object talks to one server, such as the IMAP server.
 
-    `setting`: the server's setting in config.py, such as {"url": "imap://mail.example", "plain": True}.
+    `setting`: the server's setting in config.py, such as {"url": "imap://mail.example", "plain": True} (without TLS).
     """
 
     kind = ""
@@ -96,9 +96,9 @@ class Client:
     ) -> Iterator[DeadlineSocket]:
         """Connect to the server for a `with` block, yield the socket, and close it after the block.
 
-        `seconds`: the time limit for connecting and the block. A limit above PROMPT_SECONDS begins after connecting.
-        `max_bytes`: the most bytes to receive. `wait`: the seconds to wait while too many connections to the server
-        are open. Any exception in the block becomes ServiceDown, except for an ApiError.
+        `seconds`: the time limit for connecting and the block. If it is above PROMPT_SECONDS (2), it is for the block
+        only, and connecting has PROMPT_SECONDS. `max_bytes`: the most bytes to receive. `wait`: the seconds to wait
+        while too many connections to the server are open. Any exception in the block but ApiError becomes ServiceDown.
         """
         deadline = Deadline(min(seconds, PROMPT_SECONDS), max_bytes)
         if not self.slots.acquire(timeout=wait):
@@ -157,7 +157,7 @@ class Client:
             raise ServiceDown(self.kind, "it takes no such user name")
 
     def protocol_error(self, answer: str) -> ServiceDown:
-        """Return the error for an answer that violates the protocol. The message quotes it, but the audit does not."""
+        """Return the error for an answer that violates the protocol. Only its message quotes the answer, not its `audit`."""
         reason = f"it said {answer[:100]!r}" if answer else "it said nothing"
         return ServiceDown(self.kind, reason, audit="it breaks its protocol")
 
@@ -194,7 +194,7 @@ def run_in_parallel(jobs: dict[str, Callable], seconds: float) -> dict:
 
 
 def clients(config: Config) -> dict[str, Client]:
-    """Return the clients of all configured servers, as {"imap": client, …}. ConfigError if a setting is wrong.
+    """Return the clients of all configured servers, {"imap": client, …}. ConfigError if a setting in `services` is wrong.
 
     Further calls with the same `config` return the same client objects.
     """

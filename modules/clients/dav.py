@@ -116,7 +116,7 @@ class Dav(Client):
 
 
 class UserRequests:
-    """HTTP requests to the DAV server on behalf of one user. All of them together may take PROMPT_SECONDS."""
+    """HTTP requests to the DAV server on behalf of one user. All of them together may take PROMPT_SECONDS (2)."""
 
     def __init__(self, dav: Dav, user_name: str, password: str | None):
         self.dav, self.credentials = dav, dav.credentials(user_name, password)

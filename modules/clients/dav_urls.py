@@ -89,7 +89,7 @@ def name_and_port(authority: str) -> tuple[str | None, int | None]:
 
 @lru_cache(maxsize=1)
 def warn_about_port():
-    """Log a warning that a URL was refused since its port is not that of the header Host. Further calls do nothing."""
+    """Log a warning, once: a client's header Destination was refused, as its port is not that of the header Host."""
     log.warning(
         "A Destination has another port than the Host header: does a proxy pass it on without the port? "
         "docs/how-to/nginx.md says how to pass it on."

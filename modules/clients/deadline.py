@@ -90,7 +90,7 @@ class DeadlineTLS(DeadlineMixin, ssl.SSLSocket):
 
 
 class Context(ssl.SSLContext):
-    """An SSLContext whose TLS sockets have the same limits (Deadline) as the sockets that they wrap."""
+    """An SSLContext whose TLS sockets have the same time and size limits (Deadline) as the sockets that they wrap."""
 
     sslsocket_class = DeadlineTLS
 
@@ -126,8 +126,8 @@ def tls_context() -> Context:
 def open_socket(family: int, address, deadline: Deadline, seconds: float) -> DeadlineSocket:
     """Connect to an address, and return the socket. OSError if that fails or takes more than `seconds`.
 
-    `family` and `address`: from socket.getaddrinfo. `deadline`: the limits of the socket. `deadline.close` closes the
-    socket, too.
+    `family` and `address`: from socket.getaddrinfo. `deadline`: limits the time and the bytes of all later reads and
+    writes, and closes the socket when its method close() is called.
     """
     sock = DeadlineSocket(family, socket.SOCK_STREAM)
     sock.deadline = deadline

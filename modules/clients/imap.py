@@ -46,8 +46,9 @@ class Imap(Client):
         """Log in to the IMAP server as a user for a `with` block, and yield the connection. ServiceDown if that fails.
 
         The log-in uses the master user in config.py, if there is one, and the user's `password` if not. `seconds`: the
-        time limit after connecting. If it is None, the limit is PROMPT_SECONDS and includes connecting. `max_bytes`:
-        the most bytes to receive. `wait`: the seconds to wait while too many connections to the server are open.
+        time limit for the log-in and the block; None: PROMPT_SECONDS (2) for these and for connecting together.
+        `max_bytes`: the most bytes to receive. `wait`: the seconds to wait while too many connections to the server
+        are open.
         """
         identity = "\0".join(self.sasl_identity(user_name, password)).encode()
         with self.conversation(max_bytes=max_bytes, wait=wait) as connection:

@@ -114,10 +114,10 @@ class Conversation:
             raise ServiceDown(self.client.kind, "it refused the log-in") from None
 
     def command(self, name: str, *arguments: str) -> tuple[list[list[str]], list[str]]:
-        """Send a command, and read the response. Return the lines before its OK, and the words after the OK.
+        """Send a ManageSieve command. Return the lines of the response before its OK, and the words after the OK.
 
-        For example ([["spam", "ACTIVE"], ["vacation"]], ["Done."]): each line is a list of its words. Refused if the
-        server answers NO or BYE.
+        For example ([["spam", "ACTIVE"], ["vacation"]], ["Done."]): each line is a list of its words. Raise Refused if
+        the server answers NO or BYE.
         """
         literals = [b" {%d+}\r\n%b" % (len(text), text) for text in map(str.encode, arguments)]
         self.connection.sendall(name.encode() + b"".join(literals) + b"\r\n")

@@ -28,10 +28,10 @@ IN_REQUIRE = ("blank", "comment", "string")
 
 
 def split(script: str) -> tuple[str, dict, str]:
-    """Split a script into the text before mailapi's block, the settings in the block, and the text after the block.
+    """Split a Sieve script into the text before mailapi's own lines, the settings in them, and the text after them.
 
-    If there is no block, the settings are {}, and the script is split where a block belongs. ApiError if the block has
-    no end, or if its settings cannot be read.
+    For example ("…", {"forward": "bob@example.com"}, "…"). If there are no such lines, the settings are {}, and the
+    script is split where the lines belong. ApiError if the lines have no end, or if the settings cannot be read.
     """
     position = end_of_requires = 0
     while match := TOKEN.match(script, position):
@@ -51,9 +51,9 @@ def split(script: str) -> tuple[str, dict, str]:
 
 
 def end_of_require(script: str, position: int) -> int:
-    """Return the position after a `require` command and the rest of its line. Return 0 if the command is invalid.
+    """Return the index in a Sieve script after a `require` command and the rest of its line; 0 if it is invalid.
 
-    `position`: the position after the word `require`.
+    `position`: the index after the word `require`. The rest of the line is blanks and a comment.
     """
     while match := TOKEN.match(script, position):
         position = match.end()
@@ -66,7 +66,11 @@ def end_of_require(script: str, position: int) -> int:
 
 
 def split_at_block(script: str, position: int) -> tuple[str, dict, str]:
-    """Return the result of `split` for a script in which mailapi's block begins at `position`."""
+    """Split a Sieve script in which mailapi's own lines begin at the index `position`.
+
+    Return the text before these lines, the settings in them, such as {"forward": "bob@example.com"}, and the text
+    after them. ApiError if the lines have no end, or if the settings cannot be read.
+    """
     end = end_of_block(script, position)
     lines = script[position:end].split("\n")
     try:
@@ -79,9 +83,9 @@ def split_at_block(script: str, position: int) -> tuple[str, dict, str]:
 
 
 def end_of_block(script: str, position: int) -> int:
-    """Return the position after the comment that ends mailapi's block. Return 0 if there is no such comment.
+    """Return the index in a Sieve script after the comment that ends mailapi's own lines; 0 if there is none.
 
-    `position`: where the block begins.
+    `position`: the index at which these lines begin.
     """
     while match := TOKEN.match(script, position):
         position = match.end()
@@ -91,7 +95,7 @@ def end_of_block(script: str, position: int) -> int:
 
 
 def are_settings(value) -> bool:
-    """Return whether a value from mailapi's block is a dictionary of known settings with values of the right types."""
+    """Return whether a value read from a Sieve script is a dictionary of known settings, each of the right type."""
     kinds = {
         "forward": (str, type(None)),
         "autoReply": (str, type(None)),
@@ -108,10 +112,10 @@ def are_settings(value) -> bool:
 
 
 def joined(before: str, settings: dict, after: str, addresses: list[str]) -> str:
-    """Return a script: the text before mailapi's block, a new block for `settings`, and the text after it.
+    """Return a Sieve script: the text before mailapi's own lines, new lines for `settings`, and the text after them.
 
     `settings`: such as {"forward": "bob@example.com"}. The other keys are autoReply, autoReplyEnabled, autoReplyStart
-    and autoReplyEnd; the last two are seconds since 1970. If forward and autoReply are empty, there is no block.
+    and autoReplyEnd; the last two are seconds since 1970. If forward and autoReply are empty, no new lines are added.
     `addresses`: the user's own addresses. Only mail to one of them gets the automatic reply.
     """
     if not settings.get("forward") and not settings.get("autoReply"):
