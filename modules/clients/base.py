@@ -157,7 +157,7 @@ class Client:
             raise ServiceDown(self.kind, "it takes no such user name")
 
     def protocol_error(self, answer: str) -> ServiceDown:
-        """Return the error for an answer that violates the protocol. Only its message quotes the answer, not its `audit`."""
+        """Return the error for an answer that violates the protocol. It quotes the answer, but not in its `audit`."""
         reason = f"it said {answer[:100]!r}" if answer else "it said nothing"
         return ServiceDown(self.kind, reason, audit="it breaks its protocol")
 
@@ -194,7 +194,7 @@ def run_in_parallel(jobs: dict[str, Callable], seconds: float) -> dict:
 
 
 def clients(config: Config) -> dict[str, Client]:
-    """Return the clients of all configured servers, {"imap": client, …}. ConfigError if a setting in `services` is wrong.
+    """Return the clients of all configured servers: {"imap": client, …}. ConfigError if a server's setting is wrong.
 
     Further calls with the same `config` return the same client objects.
     """

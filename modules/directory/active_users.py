@@ -10,9 +10,9 @@ from mailapi import Active, Users, param
 
 
 def is_active(active: Active) -> Expression:
-    """Return the SQL condition that a user is active in a module, for a query that lists all users.
+    """Return the SQL condition that a module's tables have rows of a user, for a query that lists all users.
 
-    `active` declares which rows make a user active in the module: for POP, for example, a row of table popd.
+    Such a user is active in the module. `active` declares the rows: for POP, for example, those of the table popd.
     """
     if active.where_user is not None:
         return active.where_user
@@ -20,10 +20,10 @@ def is_active(active: Active) -> Expression:
 
 
 def is_active_on_page(active: Active) -> Expression:
-    """Return the SQL condition that a user is active in a module, for a query that lists one page of users.
+    """Return the SQL condition that a module's tables have rows of a user, for a query that lists one page of users.
 
-    `active` declares which rows make a user active. Only rows of users on the page are read: the query's parameters
-    `first` and `last` are the first and the last user name on it.
+    Such a user is active in the module. `active` declares the rows: for POP, for example, those of the table popd.
+    Only rows of users on the page are read: names from `first` to `last`, two parameters of the query.
     """
     if active.where_user is not None:
         return active.where_user
@@ -33,17 +33,17 @@ def is_active_on_page(active: Active) -> Expression:
 
 
 def is_one_active(active: Active) -> Expression:
-    """Return the SQL condition that one user is active in a module. The query's parameter `user` is the user's name.
+    """Return the SQL condition that a module's tables have rows of the user whom the query's parameter `user` names.
 
-    `active` declares which rows make a user active in the module.
+    Such a user is active in the module. `active` declares the rows: for POP, for example, those of the table popd.
     """
     return any_of(fn.EXISTS(query.where(query.selected_columns[0] == param("user"))) for query in active.rows)
 
 
 def on_page(user: Field) -> Expression:
-    """Return the SQL condition that the column `user`, a user name, is on a page of a list.
+    """Return the SQL condition that the column `user`, a user name, is from `first` to `last`, two query parameters.
 
-    The query's parameters `first` and `last` are the first and the last user name on the page.
+    These are the first and the last user name on a page of a list.
     """
     return (user >= param("first")) & (user <= param("last"))
 
@@ -53,5 +53,8 @@ def any_of(conditions: Iterable) -> Expression:
 
 
 def same_rows(one: Active, other: Active) -> bool:
-    """Return whether `one` and `other` select the same rows, so that the same users are active in both modules."""
+    """Return whether two modules declare the same rows as those that make a user active in the module.
+
+    For example, both say that a user is active who has rows in the table `mailbox`.
+    """
     return [query.sql() for query in one.rows] == [query.sql() for query in other.rows]

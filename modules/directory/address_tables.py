@@ -17,12 +17,12 @@ class Addresses(Model):
 
     @classmethod
     def stores_to(cls, user):
-        """Return the SQL condition for rows whose mail is stored in a mailbox. user: the owner's name, or a column."""
+        """Return the SQL condition for addresses whose mail goes to the mailbox of `user`, a name or a column."""
         return (cls.address_router == "store") & (cls.address_route == user)
 
     @classmethod
     def user_of(cls, row: dict) -> str | None:
-        """Return the name of the user in whose mailbox the mail for a row is stored; None if it is stored in none."""
+        """Return the user in whose mailbox mail to an address is stored, or None. `row` is a row of `addresses`."""
         return row["address_route"] if row["address_router"] == "store" else None
 
 
@@ -47,7 +47,7 @@ ADDRESS_TABLES: dict[int, AddressTable] = {8: Addresses8, 9: Addresses}  # by ge
 
 
 def each_address_table(build: Callable[[AddressTable], Query]) -> dict[int, PreparedQuery]:
-    """Return a prepared query on the table `addresses` for each schema version, {8: query, 9: query}.
+    """Return a prepared query on the table `addresses` for each version of its schema, {8: query, 9: query}.
 
     `build` gets the model of the table in that version, and returns the query.
     """

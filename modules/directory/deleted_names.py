@@ -55,9 +55,9 @@ def record(call, name: str):
 
 
 def recorded(state: Store, names: Collection[str]) -> list[str]:
-    """Return those of the user names that deleted users had, up to case and invisible characters.
+    """Return those of `names` that belonged to deleted users. Case and invisible characters are ignored.
 
-    By chance a few other names are among them, since only hashes are stored.
+    By chance a few other names are among them, since only hashes of the deleted users' names are stored.
     """
     numbers = [*map(number_of, names)]
     found = set(state.read(FIND, numbers=str(numbers)))

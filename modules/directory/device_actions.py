@@ -26,7 +26,7 @@ OWNER = PreparedQuery(
 
 
 def refuse_with_mailserver(call):
-    """Raise ApiError if the setting `mailserver` is given, because users of that mail server cannot have devices."""
+    """Raise ApiError if the setting `mailserver` is given: its users cannot have log-ins for one program (devices)."""
     if call.config.mailserver:
         raise ApiError("Devices cannot be used with a mailserver.", code="unavailable")
 
@@ -75,7 +75,7 @@ def device_add(module, call):
     read_only=True,
 )
 def device_get(module, call):
-    """List a user's devices, by default the caller's, each with user_name and device_name but without the password."""
+    """List a user's devices (log-ins for one program each), by default the caller's, without their passwords."""
     owner = call.body.get("user_name") or call.user_name
     if owner is None:
         raise ApiError("Name the user with --as USER.")
@@ -96,7 +96,7 @@ def device_delete(module, call):
 
 
 def check_owner(call, owner: str):
-    """Raise ApiError if the user `owner` cannot have devices: if they do not exist, have an alias or are suspended."""
+    """Raise ApiError if `owner` cannot have devices: does not exist, opens another user's mailbox, or is suspended."""
     row = call.db.one(OWNER, user_name=owner)
     if not row:
         raise ApiError("There is no such user.", code="not_found", field="user_name")

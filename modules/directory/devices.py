@@ -36,7 +36,10 @@ STRAYS = PreparedQuery(
 
 
 def owner_values(owner: str) -> dict:
-    """Return the query parameters that select the devices of the user `owner`: {"owner": …, "first": …, "end": …}."""
+    """Return the query parameters that select a user's devices: {"owner": "ann", "first": "ann~", "end": …}.
+
+    Their names are in the range from `first` to before `end`.
+    """
     return {"owner": owner, "first": owner + MARK, "end": owner + AFTER_MARK}
 
 
@@ -65,7 +68,7 @@ def owner_of(call, user_name: str) -> str | None:
 
 
 def refuse_devices(call, *user_names: str):
-    """Raise ApiError if one of the users is a device, which can have neither permissions nor delegations."""
+    """Raise ApiError if a user is a device, such as `ann~phone`. Devices have neither permissions nor delegations."""
     if any(owner_of(call, name) is not None for name in user_names):
         raise ApiError("A device has neither permissions nor delegations.")
 

@@ -46,16 +46,17 @@ def add_external_users(module: Module, call, answer: dict) -> dict:
 
 
 def full_row(row: dict) -> dict:
-    """Convert a user of another database to a full row of users/?get: {"user_name": …, "has_login": 1, …}.
+    """Convert a user of another database to the long form in users/?get: {"user_name": …, "has_login": 1, …}.
 
-    Such rows are for an admin's list of all users, in schema version 9.
+    An admin's list of all users has this form in schema version 9. `row` is {"user_name": …, "user_login": 1}.
     """
     return {"user_name": row["user_name"], "has_login": row["user_login"]} | NOT_STORED_HERE
 
 
 def brief_row(row: dict) -> dict:
-    """Convert a user of another database to a short row of users/?get: {"user_name": …, "user_login": 1, …}.
+    """Convert a user of another database to the short form in users/?get: {"user_name": …, "user_login": 1, …}.
 
-    Such rows are for one user, for callers who are not admins, and for schema version 8.
+    Each of these lists has this form: a list of one user, any list for a caller who is not an admin, and any list in
+    schema version 8. `row` is {"user_name": …, "user_login": 1}.
     """
     return row | {"user_alias": None, "modules": []}

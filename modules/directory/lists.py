@@ -17,8 +17,8 @@ NO_LIMIT = 2**63 - 1
 class ListQuery(PreparedQuery):
     """A query for a list in the order of the column `key`, which has an index. It is read whole or page by page.
 
-    A search finds a text anywhere in the column `searched`. If that is None, it finds keys that begin with the text.
-    `nested` has the names of columns that contain JSON.
+    A search finds a text anywhere in the column `searched`. If `searched` is None, it finds keys that begin with the
+    text. `nested` has the names of columns that contain JSON.
     """
 
     query: Select
@@ -31,7 +31,7 @@ class ListQuery(PreparedQuery):
         self.pages: dict[tuple[bool, bool], PreparedQuery] = {}
 
     def page(self, call, limited: bool = True) -> tuple[PreparedQuery, dict]:
-        """Return the query for the page that a request asks for by `after`, `search` and `limit`, and its parameters.
+        """Return (query, parameters) for the page that a request asks for by `after`, `search` and `limit`.
 
         With limited=False, the query ignores `limit` and returns all rows from the start of the page.
         """
@@ -47,10 +47,10 @@ class ListQuery(PreparedQuery):
         return self.pages[kind], values
 
     def page_query(self, after: bool, search: bool) -> PreparedQuery:
-        """Return the query for a page.
+        """Return the query for a page of the list, with the parameters `after`, `search` and `limit`.
 
-        `after`: the page begins after a key, not at the start of the list. `search`: it has only rows that match a
-        search.
+        `after`: whether the page begins after a key, not at the start of the list. `search`: whether it has only rows
+        that match a search.
         """
         query, key = self.query, self.key
         if after:
@@ -68,7 +68,10 @@ def asks_for_page(call) -> bool:
 
 
 def rows(call, query: ListQuery, **values) -> list[dict]:
-    """Return the rows of a list, or of the page that the request asks for. `values` are the query's parameters."""
+    """Return the rows of a list, or of its page if a request asks for one by `limit`, `after` or `search`: [{…}, …].
+
+    `values` are the query's parameters.
+    """
     if not asks_for_page(call):
         return call.db.rows(query, **values)
     page, more = query.page(call)
@@ -78,7 +81,8 @@ def rows(call, query: ListQuery, **values) -> list[dict]:
 def page_of_rows(call, rows: list[dict], key: str) -> list[dict]:
     """Return those of `rows` that are on the page that a request asks for by `after`, `search` and `limit`.
 
-    `rows` is a list in memory, in the order of the column `key`, a text. A search finds keys that begin with a text.
+    `rows` is a list in memory, in the order of the text column `key`. The keys on the page come after the text
+    `after`, and begin with the text `search`.
     """
     after, search = call.query.get("after"), call.query.get("search") or ""
     page = [row for row in rows if row[key].startswith(search) and (after is None or row[key] > after)]
@@ -88,7 +92,8 @@ def page_of_rows(call, rows: list[dict], key: str) -> list[dict]:
 def listing(call, query: ListQuery, **values) -> RawJSON | list[dict]:
     """Return a whole list, or the page of it that the request asks for. `values` are the query's parameters.
 
-    A whole list is JSON text that the database makes, if it can, since that is faster.
+    A whole list is JSON text that SQLite makes, since that is faster. If SQLite cannot, and for a page, the result is
+    a list of dictionaries.
     """
     if call.query or call.limit:
         return rows(call, query, **values)
@@ -98,7 +103,7 @@ def listing(call, query: ListQuery, **values) -> RawJSON | list[dict]:
 def whole_list(call, query: PreparedQuery, **values) -> RawJSON | list[dict]:
     """Return all rows of a query, even if the request asks for a page. `values` are the query's parameters.
 
-    The rows are JSON text that the database makes, if it can, since that is faster.
+    The result is JSON text that SQLite makes, since that is faster, or else a list of dictionaries.
     """
     return call.encodes and encoded(call.db, query, values) or call.db.rows(query, **values)
 
@@ -124,7 +129,8 @@ def encoded(store: Store, query: PreparedQuery, values: dict) -> RawJSON | None:
 def json_sql(sql: str, cursor: sqlite3.Cursor, nested: tuple) -> str:
     """Convert the SELECT statement `sql` to one that returns all rows as one JSON list.
 
-    `cursor` describes the statement's columns. `nested` has the names of those that contain JSON already.
+    `cursor` describes the statement's columns. `nested` names those that contain JSON, which is put into the list as
+    it is.
     """
     pairs = ", ".join(
         f"'{name}', " + (f'json("{name}")' if name in nested else f'"{name}"')

@@ -28,11 +28,10 @@ ONE_ADDRESS = re.compile(r"[^\s@%]+@[^\s@%]+")
 
 
 def may_add(call) -> bool:
-    """Return whether the caller may add the user in the request (docs/wire.md F05). An admin may.
+    """Return whether the caller may add the user in the request: an admin, or a delegate under three conditions.
 
-    A delegate may if the setting delegates_add_users is on, and if the new user has neither permissions nor an alias.
-    The delegate must also manage all addresses whose mail goes to the new user, and the name itself if it is an
-    address.
+    The setting delegates_add_users is on. The new user has neither permissions nor an alias. The delegate manages all
+    addresses whose mail goes to the new user, and the name itself if it is an address (docs/wire.md F05).
     """
     if call.caller.admin or not (call.config.delegates_add_users and call.caller.delegate):
         return call.caller.admin
@@ -45,7 +44,7 @@ def delegate_may_name(call) -> bool:
     """Return whether the caller, a delegate, may give a new user the user_name in the request.
 
     A name with `@` must be a mail address that the delegate manages. With the setting `mailserver`, other names are
-    refused. A name that looks like a path, a pattern, a host or a device is refused: mail services could misread it.
+    refused. Names like `../bob`, `b*`, `mx.example.com` and `ann~phone` are refused: mail services could misread them.
     """
     name = call.body["user_name"]
     visible = user_names.visible(name)
@@ -62,13 +61,13 @@ may_add_user = Rule(
 
 
 def check_new_user(user_name: str, user_alias: str | None):
-    """Raise ApiError if no new user may have this name, such as `main`, or if the alias is the user's own name."""
+    """Raise ApiError if the name is not allowed for new users, such as `main`, or if it equals the alias."""
     user_names.check_new(user_name)
     check_alias(user_name, user_alias)
 
 
 def check_alias(user_name: str, user_alias: str | None):
-    """Raise ApiError if a user's alias (the user whose mailbox they open) is the user themselves."""
+    """Raise ApiError if the alias equals the name. The alias is another user, whose mailbox this user opens."""
     if user_alias == user_name:
         raise ApiError("Cannot alias to the same user.", field="user_alias")
 
@@ -80,12 +79,12 @@ def check_permissions(permissions: Iterable[str], word: str = "permission"):
 
 
 def refuse_confusion(call, user_name: str):
-    """Raise ApiError if a new user could be confused with another user or with a former one.
+    """Raise ApiError if a new user could be confused with another user, or could get the data of a former user.
 
-    That is the case if another user's name looks the same, or if rows of a former user of this name exist. Upper and
-    lower case are ignored if a delegate adds the user, or if services are configured. A delegate is also refused if a
-    user of this name was deleted, or if other databases have data of one. Call it after the insert, which the error
-    rolls back.
+    Call it after the insert, in the same transaction, which the error rolls back. It refuses a name that looks like
+    another user's name, or that still has rows in the tables. If a delegate adds the user, or if services are
+    configured, names that differ only in case look the same. A delegate is also refused if a user of this name was
+    deleted before, or has left mail or tokens, for example.
     """
     by_delegate = not call.caller.admin
     if user_names.is_taken(call.db, user_name, ignore_case=by_delegate or bool(call.config.services)):
@@ -115,15 +114,19 @@ def grant(call, user_name: str, permissions: Collection[str]):
 
 
 def finish_deletion(module, call, answer: dict) -> dict:
-    """Delete what is left of a former user of the new user's name. Called after the commit. Returns `answer`."""
+    """Delete the data that a deleted user with the same name as the new user has left in modules. Return `answer`.
+
+    Such data is left if a process was killed while it deleted the user. Called after the commit of users/?add.
+    """
     call.app.take_note(module, partial(finish_deletions, call, [call.body["user_name"]]))
     return answer
 
 
 def finish_deletions(call, new_names: Collection[str]):
-    """Have all modules delete what a killed process may have left of former users of the new users' names.
+    """Delete the data that deleted users have left in modules, so that new users of the same names do not get it.
 
-    Call it after the commit. Nothing is deleted of a user who was in another database before, such as the mail server's.
+    Such data is left if a process was killed while it deleted a user. Call it after the commit that added the users
+    `new_names`. If another database, such as the mail server's, has had one of them before, that user's data stays.
     """
     for name in deleted_names.recorded(call.app.state, new_names):
         others = call.app.implementers("external_users")

@@ -4,7 +4,7 @@ from mailapi import Rule
 
 
 def not_by_own_token(sentence: str) -> Rule:
-    """Return an access rule that refuses a request with a token if it would change the owner of the token.
+    """Return an access rule that refuses a request with a token if its user_name is the owner of this token.
 
     Otherwise somebody who has only the token could set a password and log in. `sentence` is the error message.
     """

@@ -20,7 +20,8 @@ def list_rows(call, query: ListQuery) -> RawJSON | list[dict]:
 class OwnedRows:
     """Lists those rows of a table that the caller may see. The column `owner` names the user to whom a row belongs.
 
-    The rows are sorted by `owner`. For a delegate, `list_for_delegate` lists them, for example without passwords.
+    The rows are sorted by `owner`. The function `list_for_delegate` returns the rows for a caller who manages other
+    users, for example without passwords.
     """
 
     def __init__(
@@ -50,5 +51,5 @@ class OwnedRows:
         return list_rows(call, self.own)
 
     def named(self, call, user_name: str) -> RawJSON | list[dict]:
-        """Return all rows of the user `user_name`, even if the request asks for a page."""
+        """Return all rows of the table that belong to `user_name`, even if the request asks for a page."""
         return whole_list(call, self.own, user=user_name)

@@ -40,7 +40,7 @@ CREATE INDEX IF NOT EXISTS suspension_by_id ON suspension (suspension_id);
 
 
 class Suspension(Model):
-    """A row of the state database: the password of a suspended user, or of one of the user's devices."""
+    """A row of the state database: a password that was moved there, because its user or device was suspended."""
 
     user_hash = TextField()
     user_name = TextField()
@@ -71,9 +71,9 @@ ONE_USER = {"required": {"user_name": "Username is not set."}, "allow": delegate
 
 
 def discard_restored(module, call, answer: dict) -> dict:
-    """Delete the stored passwords of a user whom `restore` has restored. Called after the commit.
+    """Delete the stored passwords that users/?restore has moved back to the table `users`. Called after the commit.
 
-    Return `answer` without suspension_id, which is not for clients.
+    Return `answer` without suspension_id, which selects these passwords and is not for clients.
     """
     suspension_id = answer.pop("suspension_id")
     try:
@@ -104,7 +104,7 @@ def suspend(module, call):
 
 @endpoint(**ONE_USER, after_commit=discard_restored)
 def restore(module, call):
-    """Let a suspended user and their devices log in again, with the passwords that they had before.
+    """Let a suspended user and their devices (log-ins for one program) log in again, with the passwords from before.
 
     A device cannot be restored while its owner is suspended.
     """
@@ -125,10 +125,10 @@ def restore(module, call):
 
 
 def move_passwords(state: Store, db: Store, rows: Sequence[dict]):
-    """Move the passwords of a user and of the user's devices from the table `users` to the state database.
+    """Suspend a user: move the passwords of the user and of their devices from table `users` to the state database.
 
-    `rows` are {"user_name": …, "user_authdata": …}: first the user, then the devices. For a user who is suspended
-    already, move only the devices' passwords. Call it within a transaction of `db`.
+    `rows` are {"user_name": …, "user_authdata": …}: first the user, then the devices. If the user's own password was
+    moved before, move only the devices' passwords. Call it within a transaction of `db`.
     """
     suspended = find(state, rows[0]["user_name"])
     suspension_id = secrets.token_hex(16)
@@ -152,7 +152,7 @@ def devices_with_password(db: Store, owner: str) -> list[dict]:
 
 
 def find(state: Store, user_name: str) -> dict | None:
-    """Return the state database's row with a user's password, which may be obsolete; None if there is none."""
+    """Return the row with the password that a suspended user had, or None. The suspension may have ended by now."""
     rows = state.read(FIND, user_hash=sha256(user_name))
     return dict(zip(COLUMNS, rows[0])) if rows else None
 
@@ -164,31 +164,34 @@ def find_current(call, user_name: str) -> dict | None:
 
 
 def stored_names(state: Store) -> list[str]:
-    """Return the names of all users and devices whose password is in the state database, also of obsolete ones."""
+    """Return the names of all users and devices whose password is in the state database, even if it is obsolete."""
     return [name for (name,) in state.read(ALL_NAMES)]
 
 
 def is_obsolete(db: Store, user_name: str) -> bool:
-    """Return whether a password in the state database is obsolete: its user has one in `users`, or does not exist."""
+    """Return whether a suspension is not in effect: the user has a password in table `users`, or does not exist."""
     user = db.one(CREDENTIALS_OF, user=user_name)
     return user is None or user["user_authdata"] is not None
 
 
 def set_stored_password(state: Store, user_name: str, authdata: str | None):
-    """Replace the stored password of a suspended user by the hash `authdata`, for the time when they are restored."""
+    """Replace the password that a suspended user will have when they are restored. `authdata` is the new hash."""
     with state.transaction():
         state.execute(SET_STORED, user_hash=sha256(user_name), user_authdata=authdata)
 
 
 def discard(state: Store, user_name: str):
-    """Delete a user's password from the state database, if it is there."""
+    """Delete the password that a suspended user had from the state database, if it is there."""
     if find(state, user_name):
         with state.transaction():
             state.execute(DISCARD, user_hash=sha256(user_name))
 
 
 def discard_if_obsolete(app: Application, user_name: str):
-    """Delete the stored password of a user who was deleted, unless a new user of this name has no password."""
+    """Delete the password of a deleted user from the state database, where it is if the user was suspended.
+
+    Keep it if a new user of this name was suspended in the meantime, since it is theirs.
+    """
     if find(app.state, user_name):
         with app.db.transaction():  # no suspension is halfway now
             if is_obsolete(app.db, user_name):
@@ -198,8 +201,8 @@ def discard_if_obsolete(app: Application, user_name: str):
 def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
     """Check the stored passwords of suspended users, for `mailapi check`. Yield (passed, sentence) for each result.
 
-    Errors are obsolete passwords in the state database, and devices of suspended users that can log in. With `repair`,
-    delete these passwords, and suspend these devices.
+    Errors are obsolete passwords (their users were deleted, or have a password in `users`), and devices of suspended
+    users that can log in. With `repair`, delete these passwords, and suspend these devices.
     """
     if not is_url(app.config.state) and not os.path.exists(app.config.state):
         return
@@ -217,9 +220,11 @@ def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
 
 
 def check_user(app: Application, user_name: str, repair: bool) -> tuple[bool, list[str]]:
-    """Return whether a suspended user's stored password is obsolete, and a list of the user's devices that can log in.
+    """Check the suspension of one user. Return whether it is obsolete, and the devices that can log in in spite of it.
 
-    If `repair` is True, delete an obsolete password, otherwise suspend these devices.
+    For example (True, []), or (False, ["ann~phone"]). A suspension is obsolete if the user was deleted, or has a
+    password in the table `users`. With `repair`, delete an obsolete suspension's password. If the suspension is in
+    effect, suspend the devices, too.
     """
     with app.db.transaction("IMMEDIATE" if repair else "DEFERRED"):  # no suspension is halfway while we write
         user = app.db.one(CREDENTIALS_OF, user=user_name)

@@ -7,13 +7,19 @@ from . import devices, new_users
 
 
 def check_new_user(call):
-    """Raise ApiError if a new user's name is not allowed, equals the alias, or would make the user a device."""
+    """Raise ApiError if a new user's name is not allowed, equals user_alias, or makes the user a device.
+
+    A device is a log-in for one program of another user: `ann~phone`, for example, with the user_alias `ann`.
+    """
     new_users.check_new_user(call.body["user_name"], call.body.get("user_alias"))
     refuse_device(call)
 
 
 def check_new_alias(call):
-    """Raise ApiError if user_alias is missing, is the user's own name, or would make the user a device."""
+    """Raise ApiError if user_alias is missing, equals user_name, or would make the user a device.
+
+    The user_alias `ann`, for example, would make the user `ann~phone` a device: a log-in for one program of ann.
+    """
     if call.body.get("user_alias") is None:
         raise ApiError("No alias set.", code="missing_field", field="user_alias")
     new_users.check_alias(call.body["user_name"], call.body["user_alias"])

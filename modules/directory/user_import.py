@@ -127,7 +127,7 @@ def read_header(reader) -> list[str]:
 class UserImport:
     """The users in an uploaded file. Creating the object reads and checks the file; `problems` lists the bad lines.
 
-    `visible_form` converts a user name to a text. Two names with the same text look alike: one of them is refused.
+    The function `visible_form` converts a user name to a text. Names with the same text look alike: one is refused.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class UserImport:
         self.permissions += len(user["user_permissions"])
 
     def compare(self, existing: set[str], orphans: set[str], suspended: set[str]):
-        """Compare all users in the file with the databases, and add a problem for each who cannot be added.
+        """Compare all users in the import file with the databases. Add to `problems` each user who cannot be added.
 
         `existing` has the names of all users, `orphans` those of former users who left rows behind, `suspended` those
         of suspended users.
@@ -196,7 +196,7 @@ class UserImport:
             self.problems.append({"line": line, "status": sentence.strip()})
 
     def refuse_bad(self):
-        """Raise ApiError if the file has bad lines, or no users."""
+        """Raise ApiError if there are `problems` with lines of the import file, or if it has no users."""
         if self.problems:
             self.problems.sort(key=lambda problem: problem["line"])
             raise ApiError(
@@ -207,7 +207,7 @@ class UserImport:
             raise ApiError("There are no users in the file.")
 
     def hash(self, report_progress: Callable[[str], None]):
-        """Replace each user's password by its salted hash. Call report_progress(sentence) after every 5,000 users."""
+        """Replace the password of each of `users` by its salted hash. Call report_progress(text) every 5,000 users."""
         for number, user in enumerate(self.users.values(), 1):
             user["user_authdata"] = user["user_authdata"] or make_authdata(user.pop("password"))
             if number % PROGRESS_STEP == 0:
@@ -234,7 +234,7 @@ def read_user(record: dict | ApiError) -> dict:
 
 
 def check_user(user: dict):
-    """Raise ApiError if the fields of a user are wrong. Other users in the file are ignored."""
+    """Raise ApiError if a field of one user in an import file is wrong. The file's other users do not matter here."""
     if not user["user_name"]:
         raise ApiError("Username is not set.")
     check_new_user(user["user_name"], user["user_alias"])

@@ -75,13 +75,16 @@ def with_counts(counts: Select) -> Select:
     )
 
 
-def active_by_counts(counts: Select, otherwise: ConditionFor) -> ConditionFor:
-    """Return a function that converts a module's `active` to the SQL condition that a user is active in the module.
+def active_by_counts(counts: Select, condition_for: ConditionFor) -> ConditionFor:
+    """Return a function that converts a module's attribute `active` to the SQL condition that a user is active in it.
 
-    For the module Mailbox, in which users with mail are active, the function uses the subquery `counts`, so that mails
-    are counted only once. For other modules it calls `otherwise`.
+    The attribute declares rows: a user is active in POP, for example, if the table popd has a row of the user. If
+    these are the rows of the table `mailbox`, the condition uses the subquery `counts`, so that mails are counted only
+    once. Otherwise it is `condition_for(active)`.
     """
-    return lambda active: counts.c.mails.is_null(False) if same_rows(active, WITH_MAIL) else otherwise(active)
+    return lambda active: (
+        counts.c.mails.is_null(False) if same_rows(active, WITH_MAIL) else condition_for(active)
+    )
 
 
 ON_PAGE = on_page(Users.user_name)
@@ -115,7 +118,7 @@ BRIEF_PAGES = {
 
 
 class UserLists:
-    """The queries for lists of users. The column `modules` has the application's modules in which a user is active."""
+    """The queries for lists of users. The column `modules` names the modules whose tables have rows of a user."""
 
     def __init__(self, app: Application):
         self.app = app
@@ -140,8 +143,8 @@ class UserLists:
     def read_list(self, call, name: str, names: ListQuery, **values) -> RawJSON | list[dict]:
         """Return a list of users, or the page of it that the request asks for. `values` are the queries' parameters.
 
-        `name` selects the list: "all", or "delegated" for the caller and the users delegated to them. `names` is a
-        query for the names of the same users, to find the first and the last user of a page.
+        `name` selects the query for the rows: "all", or "delegated" for the caller and the users delegated to them.
+        `names` is a query for only the names of the same users. It finds the first and the last user of a page.
         """
         number = call.generation.number
         brief = call.query.get("brief")
@@ -183,9 +186,11 @@ def matches_page(name: str, query: dict) -> bool:
 def with_modules(
     app: Application, query: Select, generation: Generation, is_active: ConditionFor
 ) -> PreparedQuery:
-    """Add the column `modules`, the modules in which a user is active, to a query for users, and return the query.
+    """Add the column `modules` to a query for users, and return the query. A value is the JSON text {"POP": true, …}.
 
-    `is_active` converts a module's `active` to the SQL condition that a user is active in the module.
+    It names the modules in which a user is active: POP, for example, if the table popd has a row of the user.
+    `generation` is the database's schema version. `is_active` is a function that takes a module's attribute `active`,
+    and returns the SQL condition that a user is active in the module.
     """
     active_in = {
         name: active for name, module in app.listed().items() if (active := module.active_in(generation))
@@ -196,8 +201,8 @@ def with_modules(
 def modules_column(active_in: dict[str, Active], is_active: ConditionFor) -> ColumnBase:
     """Return the SQL column `modules`: the JSON text {"POP": true, …}, with the modules in which a user is active.
 
-    `active_in` has the attribute `active` of each module by the module's name. For a user who is active in no module
-    the text is [], as in the original PHP API.
+    `active_in` has the attribute `active` of each module by the module's name. `is_active` converts this attribute to
+    the SQL condition that a user is active. For a user who is active in no module, the text is [], as in the PHP API.
     """
     members: ColumnBase = Value("")
     for name, active in active_in.items():

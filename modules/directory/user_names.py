@@ -54,7 +54,7 @@ def is_visible(character: str) -> bool:
 
 
 def may_be_new(name: str) -> bool:
-    """Return whether a new user may have this name: it is not reserved (main, temp), and is_plain() is True for it."""
+    """Return False if a name is reserved (main, temp), or has invisible characters or outer spaces; else True."""
     return name.lower() not in RESERVED and is_plain(name)
 
 
@@ -71,7 +71,7 @@ def check_new(name: str):
 
 
 def same_everywhere(name: str) -> bool:
-    """Return whether HTTP and SASLprep (RFC 4013) leave a name unchanged. They remove outer spaces, for example."""
+    """Return whether a name stays the same in HTTP headers and with SASLprep (RFC 4013), which remove outer spaces."""
     return visible(name) == name
 
 
@@ -92,7 +92,8 @@ def may_be_host(name: str) -> bool:
 def visible(name: str) -> str:
     """Convert a name to a form that is equal for all names that look the same.
 
-    Servers that apply SASLprep (RFC 4013) convert names to this form, too.
+    It is in Unicode's form NFKC, without invisible characters and outer spaces. Servers that apply SASLprep (RFC 4013)
+    convert names to it, too. Similar letters, such as the Latin and the Cyrillic a, stay different.
     """
     if not (name.isascii() and name.isprintable()):
         decomposed = unicodedata.normalize("NFKD", name)
@@ -118,9 +119,10 @@ def is_taken(db: Store, name: str, ignore_case: bool = False) -> bool:
 
 
 def similar(db: Store, form: str) -> list[str]:
-    """Return the user names in the database that may look like a name. `form` is the result of visible(name).
+    """Return user names in the database that may look like a given name. All names that do are in the list.
 
-    A name in the list looks like it if the result of visible() is `form` for it, too.
+    `form` is the result of visible(given name). A name in the list looks like the given name if visible() converts it
+    to `form`, too.
     """
     names: list[str] = []
     ranges = ranges_of_similar(form)
@@ -133,9 +135,10 @@ def similar(db: Store, form: str) -> list[str]:
 
 
 def ranges_of_similar(form: str) -> list[tuple[str, str]]:
-    """Return ranges of user names, [(first, end), …], that together have all names that look like `form`.
+    """Return a list of ranges of names that together contain every name which looks like a given name.
 
-    `end` is not part of its range. `form` is a result of visible().
+    A range is a pair such as ("ann", "ann!"): it begins with the first text, and ends before the second. Other names
+    may be in the ranges, too. `form` is the given name without invisible characters, as visible() returns it.
     """
     # Names that look like `form` equal it up to their first character that is no visible ASCII. So there are ranges of
     # the names that have such a character after a beginning of `form`.

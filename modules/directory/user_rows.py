@@ -108,6 +108,6 @@ def orphans(call) -> set[str]:
 
 
 def delete(call, user_name: str):
-    """Delete the rows of a former user in all tables. Users whose alias was this user lose the alias."""
+    """Delete a former user's rows in all tables of the master database. Aliases to this user are removed, too."""
     for query in DELETE_OWNED[call.generation.number]:
         call.db.execute(query, user=user_name)
