@@ -14,10 +14,11 @@ USERS_WITH_PASSWORD_AND_ADDRESS = PreparedQuery(
 
 
 def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
-    """Check that every account belongs to a user and exists at its servers. Yield pairs (result, sentence).
+    """Check that every recorded account belongs to a user, and that the servers have its mailbox and other data.
 
-    The result is True if all is well, False for an error, None for a remark. `module` is the module Account. If
-    `repair` is set, delete accounts without a user, and have the servers create what is missing.
+    Yield pairs (result, sentence). The result is True if all is well, False for an error, None for a remark. `module`
+    is the module Account. If `repair` is set, delete accounts without a user, and have the servers create what is
+    missing.
     """
     module.app.db.connect()
     ledger, users, taken_over = module.ledger, set(module.app.db.column(ALL_USERS)), []
@@ -51,7 +52,10 @@ def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
 
 
 def is_taken_over(account: dict) -> bool:
-    """Return whether another program, and not mailapi, created an account. `account` is from Ledger.rows."""
+    """Return whether another program, and not mailapi, recorded a user's account in the table Accounts.
+
+    `account` is the user's row, with the rows of ServiceAccounts in its key "services".
+    """
     ours = {service["kind"] for service in account["services"]}
     return not ours or any(account[k.column] is not None and kind not in ours for kind, k in KINDS.items())
 
@@ -59,8 +63,9 @@ def is_taken_over(account: dict) -> bool:
 def check_mailserver(mailserver, repair: bool) -> Iterator[tuple[bool, str]]:
     """Check that the mail server's database is readable and has no unfinished changes. Yield pairs (result, sentence).
 
-    The result is True if all is well, False for an error. Users who have a password and a mail address as name must
-    be in that database, too. If `repair` is set, commit or roll back changes that a crash left prepared.
+    Also check that it has all users who have a password in mailapi's database, and a mail address as name. The result
+    is True if all is well, False for an error. If `repair` is set, commit or roll back changes that a crash left
+    prepared.
     """
     with mailserver.store.transaction("DEFERRED"):
         mailserver.store.one(READ_COLUMNS)

@@ -67,7 +67,7 @@ OF_ADMINISTRATION = ("quota", "userStatus")
 def may_change(call) -> bool:
     """Return whether the caller may change the settings in the request's body.
 
-    `Active` needs an admin. `quota` and `userStatus` need an admin or a delegate of the user.
+    `Active` needs an admin. `quota` and `userStatus` need an admin or a delegate of the user. The others need neither.
     """
     if call.body.get("Active") is not None:
         return call.caller.admin

@@ -48,8 +48,8 @@ def open_own_store(config: Config) -> Store | None:
 class Ledger:
     """Reads and changes the records of users' accounts: the tables Accounts, ServiceAccounts and Sequences.
 
-    They are in the database of the setting `apiserver`, or else in the state database. `urls` has the servers' URLs for
-    service accounts: {"mail": "imap://…", …}.
+    They are in the database that the setting `apiserver` names. If it names none, they are in the state database,
+    beside sessions and tokens. `urls` has the servers' URLs for service accounts: {"mail": "imap://…", …}.
     """
 
     def __init__(self, app, urls: dict[str, str]):
@@ -58,7 +58,7 @@ class Ledger:
 
     @property
     def state_schema(self) -> str:
-        """Return the SQL that creates the tables in the state database; "" if `apiserver` names a database."""
+        """Return the SQL that creates the tables in the state database; "" if the database of `apiserver` has them."""
         return "" if self.own_store else SQLITE_SCHEMA
 
     @property
@@ -96,7 +96,7 @@ class Ledger:
             return self.with_services(accounts)
 
     def page(self, call) -> list[dict]:
-        """Return one page of the list of accounts, each as `rows` returns it.
+        """Return one page of the list of accounts: rows of Accounts, each with "services": [row of ServiceAccounts].
 
         The fields `limit`, `after` and `search` of the call select the page.
         """
@@ -105,7 +105,7 @@ class Ledger:
             return self.with_services(self.store.rows(query, **values))
 
     def with_services(self, accounts: list[dict]) -> list[dict]:
-        """Return the rows of Accounts, each with "services": [row of ServiceAccounts, …] added."""
+        """Return rows of Accounts with a key added: "services" has the user's rows of ServiceAccounts (mailbox, …)."""
         services: dict[int, list] = {}
         for row in SERVICES_OF_ACCOUNTS.rows(self.store, [row["idAccount"] for row in accounts]):
             services.setdefault(row.pop("idAccount"), []).append(row)
@@ -115,9 +115,9 @@ class Ledger:
     def enter(self, user_name: str, mask: int, id_users: int | None) -> tuple[dict, list[str]]:
         """Record a user's account, and its service accounts of the kinds in `mask`, unless they are recorded already.
 
-        Return (row of Accounts, kinds that the caller must create at their servers now), such as ({…}, ["mail"]).
-        `mask` is a sum of 1 mail, 2 calendar and 4 contacts. `id_users` is the idUsers of a new account; the next
-        number if None.
+        Return (row of Accounts, kinds), such as ({…}, ["mail"]). The caller must create these kinds at their servers.
+        The other kinds exist, or another process is creating them. `mask` is a sum of 1 mail, 2 calendar and 4
+        contacts. `id_users` is the idUsers of a new account; the next number if None.
         """
         with self.store.transaction():
             self.store.execute(LOCK_ACCOUNTS)
@@ -143,7 +143,8 @@ class Ledger:
     def needs_attempt(self, kind: str, service: dict | None) -> bool:
         """Return whether a server must still create a service account, such as a user's mailbox.
 
-        `service` is its row of ServiceAccounts, or None if it has no row.
+        `kind` is "mail", "calendar" or "contacts". `service` is the user's row of this kind in ServiceAccounts, or
+        None.
         """
         url = self.urls.get(kind)
         return service is None or url is not None and (service["state"] != "ok" or service["url"] != url)
@@ -151,7 +152,7 @@ class Ledger:
     def add(self, user_name: str, id_users: int | None) -> dict:
         """Insert a row for a user into the table Accounts, and return it. ApiError if the name is too long.
 
-        `id_users` is the row's idUsers; the next number if None.
+        `id_users` is the row's idUsers. If it is None, take the number after the last one in the table Sequences.
         """
         if len(user_name) > LONGEST_TEXT:
             raise ApiError(f"A user name of more than {LONGEST_TEXT} characters has no account.")
@@ -229,8 +230,9 @@ class Ledger:
 
 
 def wanted_kinds(account: dict, mask: int) -> list[str]:
-    """Return the kinds of service account that an account has or should get, such as ["mail", "calendar"].
+    """Return which service accounts a user has or should get, such as ["mail", "calendar"].
 
-    It should get those in `mask`, a sum of 1 mail, 2 calendar and 4 contacts.
+    `account` is the user's row of Accounts: with a number in idMailAccount, for example, the user has "mail". `mask`
+    says which the user should get: it is a sum of 1 mail, 2 calendar and 4 contacts.
     """
     return [kind for kind, k in KINDS.items() if k.bit & mask or account[k.column] is not None]

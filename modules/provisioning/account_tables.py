@@ -11,7 +11,7 @@ from ..directory.lists import ListQuery
 
 
 class Accounts(Model):
-    """A row of the table Accounts: a user, and the numbers of the user's rows in ServiceAccounts."""
+    """A row of the table Accounts: a user, and the ids of their mailbox, calendar and contacts in ServiceAccounts."""
 
     idAccount = IntegerField()
     idUsers = IntegerField()
@@ -80,7 +80,7 @@ LONGEST_CLAIM = 10  # seconds after which the log-in that began to create a serv
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of service account (mail, contacts or calendar): its number in PROVISION, its column, and its server."""
+    """A kind of service account: a user's mail, contacts or calendar at a server."""
 
     bit: int  # in PROVISION
     column: str  # in Accounts
@@ -111,7 +111,7 @@ class AmongQuery:
         self.queries: dict[int, PreparedQuery] = {}
 
     def rows(self, store: Store, values: Sequence | None) -> list[dict]:
-        """Return the rows that have one of `values`; all rows if `values` is None or has more than 999 members."""
+        """Return the rows that have one of `values`, but all rows if it is None or has more than 999 members."""
         if values is None or len(values) > self.SIZES[-1]:
             return store.rows(self.all)
         size = next(size for size in self.SIZES if size >= len(values))

@@ -43,7 +43,7 @@ def parse(text: str) -> tuple[dict[str, tuple[str, int]], list[int]]:
 
 
 def read_value(text: str) -> str | None:
-    """Return a value without its quotes and the comment after it; None if a quote is not closed.
+    """Return the value in a line KEY=VALUE, without quotes and the comment after it; None if a quote is not closed.
 
     `text` is the part of the line after the equals sign.
     """

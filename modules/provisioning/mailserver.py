@@ -66,11 +66,12 @@ class MailServer:
         return next((row for row in rows if row["username"] == user_name), None)
 
     def credentials(self, user_name: str, logging_in: bool, shut_out: bool) -> dict | None:
-        """Return {"user_name": …, "user_authdata": hash, "verify": function} for the log-in of a user.
+        """Return a user's credentials in the mail server's database: {"user_name": …, "user_authdata": HASH, …}.
 
-        `verify(password, hash)` is always False if the user is unknown, disabled or locked out (`shut_out`). Return
-        None if the password in mailapi's table `users` is to be checked instead. `logging_in` is True if the request
-        has a password, not a session or token.
+        Their "verify" is a function that checks a password, verify(password, hash). It always returns False if the
+        user is unknown or disabled, or if `shut_out` is True (the user is locked out). Return None if the password in
+        mailapi's table `users` is to be checked instead. `logging_in` is True if the request has a password, not a
+        session or token.
         """
         if logging_in:
             self.two_phase.resolve_in_doubt()
@@ -115,8 +116,8 @@ class MailServer:
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
         """Prepare a change in the mail server's database that mailapi is making to a user in its table `users`.
 
-        `change` is "add", "delete", "set_password", "suspend" or "restore". Return the prepared change, or None if
-        there is nothing to change.
+        `change` is "add", "delete", "set_password", "suspend" or "restore". Return an object that the caller commits
+        after its own transaction, or rolls back with it; None if there is nothing to change.
         """
         with self.store.transaction("DEFERRED"):
             self.two_phase.resolve_locked()

@@ -63,9 +63,10 @@ class Provisioner:
     ):
         """Create a user's mailbox, calendar and address book at their servers, unless they exist.
 
-        `mask` is the sum of what is wanted: 1 mail, 2 calendar, 4 contacts. Return after `deadline` seconds at the latest;
-        slower servers continue in their threads. `password` is the user's, for servers without master credentials in
-        config.py. `id_users` is the idUsers of a new account; the next number if None.
+        `mask` is the sum of what is wanted: 1 mail, 2 calendar, 4 contacts. Return after `deadline` seconds at the
+        latest; slower servers continue in their threads. A failure is logged and recorded in ServiceAccounts, not
+        raised. `password` is the user's, for servers without master credentials in config.py. `id_users` is the
+        idUsers of a new account; the next number if None.
         """
         if self.ledger.is_complete(user_name, mask):
             return
@@ -88,7 +89,7 @@ class Provisioner:
         log_check(account, dict(outcomes))
 
     def purge(self, account: dict) -> list[str]:
-        """Delete all data of a user at the servers. Return the error messages of servers that failed.
+        """Delete a user's mail, filter scripts, calendars and contacts at their servers. Return the error messages.
 
         `account` is the user's row of the table Accounts.
         """

@@ -26,7 +26,7 @@ class SieveSettings:
         self.client = client
 
     def of(self, user_name: str, password: str | None) -> dict:
-        """Return the settings of a user: {"forward": None, "autoReply": "I am away.", …}.
+        """Return a user's settings in their active Sieve script: {"forward": None, "autoReply": "I am away.", …}.
 
         Times are local, such as "2026-08-01 09:00:00". `password` is the user's, for servers without master
         credentials in config.py.
@@ -38,9 +38,10 @@ class SieveSettings:
         return settings | {name: local_time(settings[name]) for name in TIMES}
 
     def update(self, user_name: str, password: str | None, changes: dict, addresses: list[str]):
-        """Change settings of a user in the active script, or in a new one. ApiError if the server refuses it.
+        """Change a user's settings in their active Sieve script, or in a new one. ApiError if the server refuses it.
 
-        The automatic reply answers only mail to `addresses`, the user's own addresses.
+        `changes` is like {"forward": "me@example.org", "autoReply": None}. The automatic reply answers only mail to
+        `addresses`, the user's own addresses.
         """
         if any(name in changes for name in OF_ADMINISTRATION):
             raise ApiError("quota and userStatus need a mailserver.")
@@ -73,7 +74,7 @@ def read_script(sieve: Conversation, name: str) -> str:
 
 
 def discard_script(sieve: Conversation, name: str, scripts: list[str]):
-    """Deactivate all scripts and delete the script `name`, if it is one of `scripts`."""
+    """Delete the script `name`, if it is one of `scripts`. Deactivate it first, as the protocol requires."""
     if name in scripts:
         sieve.command("SETACTIVE", "")
         sieve.command("DELETESCRIPT", name)

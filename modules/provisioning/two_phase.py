@@ -42,8 +42,9 @@ class TwoPhaseCommit:
     ) -> "PreparedChange":
         """Run a query in the mail server's database, and prepare its commit (XA PREPARE).
 
-        `values` are the query's parameters, and `values["user"]` the user whom it changes. `password` is the user's new one.
-        Before, the caller must change the user in mailapi's database `master`, in a transaction that is still open.
+        `values` are the query's parameters, and `values["user"]` the user whom it changes. `password` is the user's
+        new one. Before, the caller must change the user in mailapi's database `master`, in a transaction that is still
+        open. The caller commits this transaction first, and then the prepared change.
         """
         name, stored = values["user"], password_schemes.make(password)
         self.store.connect()
@@ -78,9 +79,9 @@ class TwoPhaseCommit:
                 return self.resolve_locked()
 
     def resolve_locked(self) -> int:
-        """Commit or roll back all changes that a crash left prepared. Return their number.
+        """Commit or roll back all changes that a crash left prepared, as mailapi's database has them or not.
 
-        The caller must have a write lock on mailapi's database.
+        Return their number. The caller must have a write lock on mailapi's database.
         """
         if not (xids := self.in_doubt()):
             return 0
@@ -116,10 +117,10 @@ class TwoPhaseCommit:
 
 
 class PreparedChange(Participant):
-    """A change that is prepared in the mail server's database, to be committed or rolled back.
+    """A change of a user that is prepared in the mail server's database, to be committed or rolled back.
 
-    Until then, this thread's connection to that database cannot be used otherwise. `authdata` is the hash of the user's
-    new password.
+    Until then, this thread's connection to that database cannot be used otherwise. `authdata` is the hash of the
+    user's new password, which the caller's own session is bound to from now on.
     """
 
     def __init__(self, store, xid: tuple[str, str], authdata: str):
@@ -144,7 +145,7 @@ class PreparedChange(Participant):
     def rollback(self):
         """Roll the change back, even if it is not prepared yet.
 
-        If that fails, log a warning: `resolve_in_doubt` will finish the change.
+        If that fails, log a warning: the next log-in rolls it back (`resolve_in_doubt`).
         """
         with contextlib.suppress(Exception):
             self.execute("END")  # fails unless the change is active
@@ -156,7 +157,7 @@ class PreparedChange(Participant):
             self.free_connection(usable=False)
 
     def leave(self):
-        """Leave the change prepared for `resolve_in_doubt`, since nobody knows if mailapi's database has committed."""
+        """Leave the change prepared: mailapi's database may or may not have committed. The next log-in finishes it."""
         log.warning(IN_DOUBT)
         self.free_connection(usable=False)
 

@@ -22,7 +22,7 @@ NOT_PROVISIONED: dict = {
 class UserSettings:
     """Reads and changes users' settings: forward and automatic reply.
 
-    In installations with a mail server's database, also quota and userStatus.
+    With the setting `mailserver` in config.py, also the user's quota and userStatus (0 if they may log in).
     """
 
     def __init__(self, app, mailserver: MailServer | None, filters):
@@ -34,9 +34,11 @@ class UserSettings:
             self.in_scripts = SieveSettings(filters)
 
     def add_to(self, accounts: list[dict], call) -> list[dict]:
-        """Return `accounts`, with the user's settings added to each if the request names a user.
+        """Add the settings of the user whom the request names to the dictionaries in `accounts`, and return these.
 
-        If that user has no account, return a list of one without numbers: [{"Name": "bob", "idAccount": None, …}].
+        For example, [{"Name": "bob", "idAccount": 7, …}] becomes [{"Name": "bob", "idAccount": 7, "forward": None,
+        …}]. If `accounts` is empty, it becomes [{"Name": "bob", "idAccount": None, "forward": None, …}]. If the
+        request names no user, or the user has no settings, return `accounts` unchanged.
         """
         named = call.body.get("user_name")
         settings = self.of(call, named) if named else None
@@ -47,7 +49,10 @@ class UserSettings:
         ]
 
     def of(self, call, user_name: str) -> dict | None:
-        """Return a user's settings, {"forward": None, …}. Return None if the user is unknown or has no settings."""
+        """Return a user's settings, {"forward": None, …}, from the mail server's database or the user's Sieve script.
+
+        Return None if the user is unknown, or if neither that database nor a server for scripts is configured.
+        """
         if self.in_database:
             return self.in_database.of(user_name)
         if not self.in_scripts or not self.is_user(user_name):
@@ -56,8 +61,9 @@ class UserSettings:
         return self.in_scripts.of(user_name, password_of(call, user_name))
 
     def update(self, call, user_name: str, changes: dict, addresses: list[str]):
-        """Change settings of a user, such as {"forward": "me@example.org"}. ApiError if this is impossible.
+        """Change settings of a user, such as {"forward": "me@example.org"}. ApiError if the user is unknown.
 
+        They are in the mail server's database or in the user's Sieve script. ApiError, too, if neither is configured.
         The automatic reply answers only mail to `addresses`, the user's own addresses.
         """
         if self.in_database:
@@ -73,7 +79,7 @@ class UserSettings:
             self.in_scripts.update(user_name, password_of(call, user_name), changes, addresses)
 
     def record_log_in(self, account_id: int):
-        """Set the time of a user's last log-in to now, if there is a mail server's database."""
+        """Set the last log-in of the mail server's user `account_id` to now. Without such a database, do nothing."""
         if self.in_database:
             self.in_database.record_log_in(account_id)
 
@@ -84,12 +90,15 @@ class UserSettings:
 
 
 def password_of(call, user_name: str) -> str | None:
-    """Return the password in the request if it is that of the user `user_name`, else None."""
+    """Return the password that the caller has logged in with if the caller is `user_name`, else None.
+
+    It is also None if the request has a session or a token in place of a password.
+    """
     return call.password if call.user_name == user_name else None
 
 
 def with_settings(account: dict, settings: dict) -> dict:
-    """Return an account with the settings of a user added before its key "services"."""
+    """Return an account with the settings of a user added before its key "services", which comes last in answers."""
     services = account["services"]
     return (
         {name: value for name, value in account.items() if name != "services"}
