@@ -153,7 +153,7 @@ class Account(Module):
             self.app.sessions.end_others(name, but="")
 
     def change_settings(self, call, name: str):
-        """Store the settings in the request for the user `name`. If one is userStatus, end the user's sessions."""
+        """Store the request's settings for the user `name`. If userStatus locks the user out, end their sessions."""
         changes = {field: call.body[field] for field in SETTINGS if field in call.body}
         with call.db.transaction("DEFERRED"):
             if changes.get("forward") and stores_to(call, changes["forward"], name):
@@ -192,11 +192,12 @@ class Account(Module):
             self.settings.record_log_in(user["accountId"])
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return {"user_name": …, "user_authdata": HASH}, or None if the table `users` has the user's password.
+        """Return the credentials of a user that replace those in the table `users`, or None if these are to be used.
 
-        With the setting `mailserver`, the mail server has the hash of each user whose name is a mail address. For a
-        user who is locked out, both values are None, so that no password fits. `logging_in` is False if the request
-        has a session or a token.
+        They are {"user_name": …, "user_authdata": HASH, …} for users whose names are mail addresses, if the setting
+        `mailserver` names the mail server's database. For a user who is locked out they are {"user_name": None,
+        "user_authdata": None}, so that no password fits. `logging_in` is True if the request has a password, not a
+        session or token. Only then changes that a crash left unfinished in that database are finished.
         """
         account = self.ledger.find(user_name)
         shut_out = account is not None and not account["Active"]
@@ -207,8 +208,8 @@ class Account(Module):
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
         """Prepare a change of a user in the mail server's database, to be committed together with the table `users`.
 
-        `change` is "add", "delete", "set_password", "suspend" or "restore". Return None if the mail server needs no
-        change, for example because the name is not a mail address.
+        `change` is "add", "delete", "set_password", "suspend" or "restore". Return the prepared change. Return None if
+        the mail server needs no change, for example because the name is not a mail address.
         """
         if self.mailserver and ("@" in user_name or change == "add"):
             return self.mailserver.on_user_change(call, change, user_name, password)
@@ -219,21 +220,22 @@ class Account(Module):
         return self.ledger.find(user_name) is not None
 
     def on_user_deleted(self, user_name: str):
-        """Delete the record of a deleted user's accounts. Mail and other data on the servers stay."""
+        """Delete a deleted user's rows of Accounts and ServiceAccounts. Mail and other data on the servers stay."""
         self.ledger.delete(user_name)
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
-        """Return the users in the mail server's database, each as {"user_name": …, "user_login": 1}.
+        """Return the users in the mail server's database, such as [{"user_name": "bob@example.org", "user_login": 1}].
 
-        With `user_name`, return only that user. Without a mail server, return [].
+        user_login is 0 if the user may not log in. With `user_name`, return only that user. Without a mail server,
+        return [].
         """
         return self.mailserver.users(user_name) if self.mailserver and "@" in (user_name or "@") else []
 
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
-        """Check the records of accounts and the mail server's database, for `mailapi check`.
+        """Check that accounts belong to users and exist at their servers, and check the mail server's database.
 
-        Yield (True, sentence) if all is well, (False, sentence) for an error, (None, sentence) for a remark. If
-        `repair` is True, also correct the errors.
+        Used by `mailapi check`. Yield (True, sentence) if all is well, (False, sentence) for an error, (None,
+        sentence) for a remark. If `repair` is True, also correct the errors.
         """
         yield from check_ledger(self, repair)
         if self.mailserver:

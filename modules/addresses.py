@@ -120,9 +120,9 @@ class Address(Module):
         """List the addresses that the caller may see, in the order in which the SMTP daemon tries them.
 
         To select addresses, give address_order, address_expression (the pattern), `test` in the URL's query (an
-        address that must match) or address_user (who gets the mail). If several are given, only the first in this list
-        is used. An admin sees all addresses, a delegate those of delegated users and patterns, any other caller those
-        whose mail they get.
+        address that must match) or address_user (who gets the mail). If several of these are given, only the first in
+        this order is used. An admin sees all addresses, a delegate those of the users and patterns delegated to them,
+        any other caller those whose mail they get.
         """
         number, selected = call.generation.number, selected_by(call)
         if not selected and call.caller.admin:
@@ -159,10 +159,10 @@ class Address(Module):
         ),
     )
     def update(self, call):
-        """Change the address whose order is address_old_order. In schema version 8, address_expression selects it.
+        """Change an address. address_old_order is its order so far; in version 8, address_expression selects it.
 
-        Without address_route, the route is removed. With address_old_expression, another address that has this order by
-        now is not changed. A delegate must manage both the old and the new pattern.
+        Without address_route, the route is removed. With address_old_expression, the request is refused if the address
+        with this order has another pattern by now. A delegate must manage both the old and the new pattern.
         """
         number, old, new = (
             call.generation.number,
@@ -179,10 +179,10 @@ class Address(Module):
         allow=address_delegate("address_expression").otherwise("No access."),
     )
     def delete(self, call):
-        """Delete the address whose order is address_order. In schema version 8, address_expression selects it.
+        """Delete an address. address_order is its order; in schema version 8, address_expression selects it.
 
-        With address_old_expression, another address that has this order by now is not deleted. A delegate must manage
-        both the stored pattern and the one in the request.
+        With address_old_expression, the request is refused if the address with this order has another pattern by now.
+        A delegate must manage both the stored pattern and address_expression.
         """
         if call.generation.number == 9:
             require_managed(call, call.body["address_order"], "No access.")
@@ -205,7 +205,7 @@ class Address(Module):
         allow=admin_or_delegate.otherwise("No access."),
     )
     def reorder(self, call):
-        """Put the given addresses in the given order: the first one gets the highest of their orders, and so on.
+        """Put the given addresses in the given order: the first one gets the highest of their orders, to be tried first.
 
         All other addresses keep their orders. A delegate must manage all given addresses.
         """
@@ -230,9 +230,9 @@ class Address(Module):
     def test(self, call):
         """Return what the SMTP daemon would do with a mail: `steps` (sentences) and `decision` (the outcome).
 
-        With address_routing "inrouter", the mail is from `sender` to address_expression. With "outrouter", the user
-        smtpd_user sends it from address_expression to `recipient`. Addresses that the caller may not see are not
-        revealed.
+        With address_routing "inrouter", the mail comes from `sender` to the address address_expression. With
+        "outrouter", the user smtpd_user sends it from the address address_expression to `recipient`. Addresses that
+        the caller may not see are not revealed.
         """
         incoming = call.body["address_routing"] == "inrouter"
         return report_inbound(call) if incoming else report_outbound(call)

@@ -95,8 +95,8 @@ class Audit(Module):
         """List the audit's records about the caller, newest first, at most 1,000: log-ins, and changes of the caller.
 
         Changes by other users are included, unless they were refused. `before`, an audit_id, continues the list. Only
-        records of the caller's own requests have audit_address and audit_via. Records that older versions wrote are
-        left out.
+        records of the caller's own requests have audit_address and audit_via (how they logged in). Records that older
+        versions wrote are left out.
         """
         if call.user_name is None:
             raise ApiError("Name the user with --as USER.")
@@ -144,8 +144,8 @@ class Audit(Module):
     def is_repeated(self, event: Event, kind: int, now: int) -> bool:
         """Return whether the same log-in was recorded within the last hour. If not, remember it for the next call.
 
-        Only successful log-ins with a password for reading can be repeated: scripts make one with each request. `kind`
-        is the result of kind_of(), `now` the time in seconds since 1970.
+        Return False unless the request logged in with a password and changed nothing: scripts send many of these.
+        `kind` is DONE, NOT_LOGGED_IN or REFUSED; only DONE is ever repeated. `now` is the time in seconds since 1970.
         """
         if event.changes or event.via != "password" or kind != DONE:
             return False
@@ -157,11 +157,11 @@ class Audit(Module):
         self.log_ins[log_in] = now
         return False
 
-    def insert(self, row: dict, event: Event, failed: int) -> bool:
-        """Add a row about an event to the audit. Return False if, instead, an existing row only counts the event.
+    def insert(self, row: dict, event: Event, kind: int) -> bool:
+        """Insert an audit row about a request. Return False if only the counter of an existing row was increased.
 
-        While log-ins must wait after too many failures, those that are refused share one row. `failed` is the kind of
-        the event: DONE, NOT_LOGGED_IN or REFUSED.
+        There is one row for all log-ins that are refused during the wait after too many failures. `kind` is DONE,
+        NOT_LOGGED_IN or REFUSED.
         """
         state, now, lifetime = self.app.state, row["audit_time"], self.app.config.audit_lifetime
         wait, grace = event.refused_wait or None, min(86400, lifetime // 10)
@@ -170,16 +170,16 @@ class Audit(Module):
             if wait and state.execute(COUNT_AGAIN, wait=wait).rowcount:
                 return False
             audit_id = state.execute(INSERT_ROW, **row).lastrowid
-            extent = state.fetch(EXTENT, {"failed": failed, "time": now - grace})[1][0]
+            extent = state.fetch(EXTENT, {"failed": kind, "time": now - grace})[1][0]
             written, first, last_time, first_time = extent
             upto = (written or 0) + size(row) + BYTES_OF_SUBJECT * len(subjects)
-            state.execute(INSERT_ENTRY, audit_id=audit_id, failed=failed, upto=upto, times=1, wait=wait)
+            state.execute(INSERT_ENTRY, audit_id=audit_id, failed=kind, upto=upto, times=1, wait=wait)
             for user_hash in subjects:
                 state.execute(INSERT_SUBJECT, audit_id=audit_id, user_hash=user_hash)
             # A clock which jumped ahead must delete nothing: ages count from the latest row of more than `grace` ago.
             before = 0 if last_time is None else min(now, last_time + 2 * grace) - lifetime
-            if first is not None and first <= upto - MOST_BYTES[failed] or first_time < before:
-                self.prune(failed, upto - MOST_BYTES[failed], before)
+            if first is not None and first <= upto - MOST_BYTES[kind] or first_time < before:
+                self.prune(kind, upto - MOST_BYTES[kind], before)
         return True
 
     def on_user_deleted(self, user_name: str):
@@ -190,14 +190,14 @@ class Audit(Module):
             if last := state.value(LAST_ABOUT_USER, user_hash=user_hash):
                 state.execute(MARK_FORMER_USER, user_hash=user_hash, audit_id=last)
 
-    def prune(self, failed: int, upto: int, before: int):
-        """Delete the rows of one kind that take too much space, and the rows of every kind that are too old.
+    def prune(self, kind: int, upto: int, before: int):
+        """Delete audit rows that take too much space or are too old. `kind` is DONE, NOT_LOGGED_IN or REFUSED.
 
-        Of the kind `failed` (DONE, NOT_LOGGED_IN or REFUSED), delete the rows in the first `upto` bytes ever written.
-        Of every kind, delete the rows from before `before` (seconds since 1970).
+        Delete the rows of this kind up to the byte `upto`, counted from the first row of the kind that was ever
+        written. Delete the rows of every kind from before `before` (seconds since 1970).
         """
         state = self.app.state
-        obsolete = state.column(TOO_MANY, failed=failed, upto=upto) + state.column(TOO_OLD, before=before)
+        obsolete = state.column(TOO_MANY, failed=kind, upto=upto) + state.column(TOO_OLD, before=before)
         for query in DELETE_ROW:
             state.execute_many(query, [{"audit_id": audit_id} for audit_id in obsolete])
         state.execute(DELETE_OLD_MARKS)
@@ -209,10 +209,10 @@ def hash_of(user_name: str) -> str:
 
 
 def shown_to_subject(row: dict, user_name: str) -> dict:
-    """Return an audit row in the form in which the user `user_name`, whom it is about, may see it.
+    """Return an audit row for the user `user_name`, whom it is about, without the IP address of anybody else.
 
-    audit_address and audit_via become None unless this user was logged in and made the request. They also become None
-    if the name is so long that it may be another user's, shortened.
+    audit_address and audit_via become None unless this user made the request, and was logged in. For long names they
+    always become None, since the audit cuts them, and two of them may become equal.
     """
     by_oneself = row.pop("failed") != NOT_LOGGED_IN and row["audit_user"] == user_name
     whole = len(json.dumps(user_name)) + LONGEST_ESCAPE < LONGEST["audit_user"]

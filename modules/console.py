@@ -15,9 +15,10 @@ class Console(Module):
     mounts = ("console",)
 
     def mount(self, handler: RequestHandler, path: str) -> bottle.HTTPResponse:
-        """Return the file console.html, console.js or console.css; for "" return console.html.
+        """Return the response to a request below console/: the file console.html, console.js or console.css.
 
-        `path` is the URL path after console/. ApiError if the method is neither GET nor HEAD, or for other files.
+        `path` is the URL path after console/; "" means console.html. ApiError if the method is neither GET nor HEAD,
+        or for other files.
         """
         if handler.environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise ApiError("Use GET.", http=405)

@@ -95,13 +95,13 @@ class Delegate(Module):
 
     @endpoint(**OF_USER)
     def user_add(self, call):
-        """Let the user api_user manage the user api_delegate."""
+        """Let the user api_user manage another user, whose name is api_delegate."""
         refuse_devices(call, call.body["api_user"], call.body["api_delegate"])
         call.db.execute(ADD_USER, api_user=call.body["api_user"], api_delegate=call.body["api_delegate"])
 
     @endpoint(**OF_USER)
     def user_delete(self, call):
-        """Stop the user api_user from managing the user api_delegate."""
+        """Stop the user api_user from managing another user, whose name is api_delegate."""
         call.db.execute(DELETE_USER, api_user=call.body["api_user"], api_delegate=call.body["api_delegate"])
 
     @endpoint(**OF_ADDRESS)

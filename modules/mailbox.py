@@ -94,7 +94,8 @@ class Mailbox(Module):
     def read(self, call):
         """Return a mail with its text, and mark it as read. `mail_read` in the answer is 1 if it was read before.
 
-        With mail_details, the answer also has a text for people to read, and the fields that a reply needs.
+        With mail_details, the answer also has `mail_text`, made from the HTML if there is no plain text, and the
+        fields that a reply needs.
         """
         with self.mailboxes(call) as mailboxes:
             mail, source = mailboxes.fetch(mark_read=True)
@@ -176,8 +177,8 @@ class Mailbox(Module):
         """List the caller's mails grouped into threads, the thread with the newest mail first.
 
         With mail_id, list only the thread of that mail. With the fields of mailbox/?search, list the threads that have
-        a matching mail. With any of these fields or `limit`, the answer is one page; its `next` is the value to send
-        for the next page.
+        a matching mail. With such fields or `limit`, the answer is one page of the list; its `next` is the value to
+        send for the next page. Otherwise the answer has all threads.
         """
         with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return list_threads(call, mailboxes)
@@ -212,10 +213,11 @@ class Mailbox(Module):
         return {"queue_ids": outbox.enqueue(call, mail)}
 
     def message(self, call, field: str = "mail_id") -> tuple[bytes, dict]:
-        """Return the whole message (RFC 5322) of the mail that the request names, and a warning.
+        """Return the bytes of the message (RFC 5322) of the mail that the request names, and a warning.
 
-        The warning is {"status": "warning", "warning": …} if a database or server did not respond, else {}. `field` is
-        the request's field with the mail's id. ApiError if no database or server that responds has the mail.
+        The warning is {"status": "warning", "warning": …} if a database or server with the caller's mails did not
+        respond, else {}. `field` is the request's field with the mail's id. ApiError if none that responds has the
+        mail.
         """
         with self.mailboxes(call) as mailboxes:
             mail, _ = mailboxes.fetch(field=field)

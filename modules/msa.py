@@ -33,7 +33,7 @@ MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
 
 def first_address(user) -> Select:
-    """Return a query for one address_expression whose mail a user gets: the one with the highest address_order.
+    """Return a query for a pattern of addresses whose mail a user gets: the one with the highest address_order.
 
     `user` is the user's name, or a column of user names. The query is for schema version 9.
     """
@@ -103,9 +103,9 @@ def check_new_routers(call):
 
 
 def may_set_inroute(call) -> bool:
-    """Return whether the caller may set msa_inroute. Only an admin may give a user another database file.
+    """Return whether the caller may set the request's msa_inroute. With the router `store`, it is a database file.
 
-    The API and the mail daemons open that file as the user's mailbox.
+    The API and the mail daemons open that file as the user's mailbox. Only an admin may give a user another file.
     """
     body = call.body
     if call.caller.admin or call.generation.number != 8 or body["msa_inrouter"] != "store":
@@ -156,10 +156,10 @@ class MSA(Module):
         read_only=True,
     )
     def get(self, call):
-        """List what happens to users' incoming and outgoing mail (router and route). With msa_user, list one user.
+        """List what the mail daemons do with users' incoming and outgoing mail. With msa_user, list one user.
 
-        An admin sees all users, a delegate themselves and the users delegated to them. A delegate sees no passwords in
-        the routes of their own row.
+        A router says what they do, such as forward; its route says where to. An admin sees all users, a delegate
+        themselves and the users delegated to them. A delegate sees no passwords in the routes of their own row.
         """
         routers = ROUTERS[call.generation.number]
         if call.body.get("msa_user"):
@@ -168,7 +168,11 @@ class MSA(Module):
 
     @endpoint(**ROUTERS_OF_USER)
     def add(self, call):
-        """Set for the first time what happens to a user's mail. `msa` is the new row's id, or -1 if it was refused."""
+        """Set what the mail daemons do with incoming and outgoing mail of a user for whom nothing is set yet.
+
+        msa_inrouter and msa_inroute are for incoming mail, msa_outrouter and msa_outroute for outgoing mail. `msa` in
+        the answer is the new row's id, or -1 if the database refused it.
+        """
         values = self.values(call)
         try:
             row = call.db.execute(ADD[call.generation.number], **values).lastrowid
@@ -179,20 +183,26 @@ class MSA(Module):
 
     @endpoint(**ROUTERS_OF_USER)
     def update(self, call):
-        """Change what happens to a user's mail. A route that the request does not have is removed."""
+        """Change what the mail daemons do with a user's incoming and outgoing mail.
+
+        The request replaces all four values: msa_inrouter and msa_inroute for incoming, msa_outrouter and msa_outroute
+        for outgoing mail. A missing route is removed. In schema version 9, only addresses/ can change incoming mail.
+        """
         if call.db.execute(UPDATE[call.generation.number], **self.values(call)).rowcount:
             self.set_database(call)
 
     @endpoint(required={"msa_user": "Username is not set."}, allow=delegate_of("msa_user"))
     def delete(self, call):
-        """Delete what was set for a user's mail. The user sends no mail then and, in schema version 8, gets none."""
+        """Delete a user's routers and routes. The user can send no mail then and, in schema version 8, gets none."""
         number = call.generation.number
         call.db.execute(DELETE[number], **{OWNER[number].name: call.body["msa_user"]})
 
     def values(self, call) -> dict:
-        """Return the request's values by column: {"msa_user": …, …}; in schema version 9, {"smtpd_user": …, …}.
+        """Return the request's values for a row of the table `msa`, or in schema version 9, of the table `smtpd`.
 
-        ApiError in schema version 9 if they would change the user's incoming mail: only addresses/ can do that.
+        For example {"msa_user": "ann", "msa_inrouter": "store", …} or {"smtpd_user": "ann", "smtpd_router": "any", …}.
+        In schema version 9, raise ApiError if msa_inrouter or msa_inroute would change the user's incoming mail: it is
+        in the table `addresses` there, which msa/ does not change.
         """
         body = call.body
         if call.generation.number == 8:
@@ -207,9 +217,10 @@ class MSA(Module):
         }
 
     def set_database(self, call):
-        """Store msa_inroute as the path of the user's own database if msa_inrouter is `store` (docs/wire.md F29).
+        """Store the file of a user's mailbox in the table `users`: with msa_inrouter `store`, msa_inroute is its path.
 
-        In schema version 9, do nothing.
+        A user without such a file has their mail in the master database (docs/wire.md F29). In schema version 9, do
+        nothing.
         """
         body = call.body
         if call.generation.number == 8 and body["msa_inrouter"] == "store" and "msa_inroute" in body:

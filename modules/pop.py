@@ -43,7 +43,7 @@ class POP(Module):
 
     @endpoint(**OF_USER)
     def add(self, call):
-        """Let a user collect mail over POP3."""
+        """Let a user collect their mail from this server over POP3."""
         call.db.execute(ADD, pop_user=call.body["pop_user"])
 
     @endpoint(**OF_USER)

@@ -97,8 +97,8 @@ class Queue(Module):
         each state, regardless of mail_state and `after`.
 
         An admin sees all mails. Other callers see the mails that they, or users delegated to them, have submitted, or
-        whose sender address belongs to one of these users. Passwords in mail_remote are hidden from callers who do not
-        see them in smtpd/ or msa/.
+        whose sender address belongs to one of these users. Only an admin, and a delegate of a user with the same
+        route, sees the password in mail_remote.
         """
         filters = {name: call.body.get(name) or None for name in FILTERS}
         remote = None
@@ -123,7 +123,7 @@ class Queue(Module):
 
     @endpoint(**OF_MAILS)
     def retry(self, call):
-        """Have the dispatch daemon try at once to deliver mails again. Their recorded failures are deleted."""
+        """Have the dispatch daemon try the mails in mail_id again at once. Their recorded failures are deleted."""
         call.db.execute_many(RETRY, [{"mail_id": mail_id} for mail_id in existing_ids(call)])
 
     @endpoint(**OF_MAILS)
@@ -133,7 +133,7 @@ class Queue(Module):
 
     @endpoint(**OF_MAILS)
     def bounce(self, call):
-        """Return mails to their senders, with a report that the dispatch daemon sends."""
+        """Return the mails in mail_id to their senders, with a report that the dispatch daemon sends."""
         ids = existing_ids(call)
         among = {"ids": json.dumps(ids)}
         if not all(call.db.column(SENDERS, **among)):
@@ -162,7 +162,7 @@ def existing_ids(call) -> list[int]:
 
 
 def by_state(counts: dict) -> dict[str, int]:
-    """Return the number of mails in each state, such as {"waiting": 3, "deferred": 1, "failed": 0}.
+    """Return how many mails are not tried yet, to be tried again, or given up: {"waiting": 3, "deferred": 1, …}.
 
     `counts` has three numbers: "mails" (all mails), "tried" (mails with a failed attempt), "failed" (mails given up).
     """
@@ -173,8 +173,8 @@ def by_state(counts: dict) -> dict[str, int]:
 def page(call, query: PreparedQuery, values: dict, routes: set[str] | None) -> list[dict]:
     """Return a page of mails in the queue, [{"mail_id": 5, "mail_state": "waiting", "failures": [], …}].
 
-    `query` with the parameters `values` selects the mails. The caller may see the passwords in mail_remote if the host
-    is one of `routes`, or if `routes` is None.
+    `query` with the parameters `values` selects the mails. `routes` are the values of mail_remote whose passwords the
+    caller may see; None means all.
     """
     limit = min(call.limit or MOST_LISTED, MOST_LISTED)
     rows = call.db.rows(query, **values, after=call.body.get("after") or 0, limit=limit)
@@ -200,7 +200,7 @@ def latest_failures(call, ids: str) -> dict[int, list[dict]]:
 
 
 def with_failures(mail: dict, summary: dict, failures: list[dict]) -> dict:
-    """Return a mail with `failures`, its `summary` and `mail_state` ("waiting", "deferred" or "failed") added.
+    """Return a mail with the keys of `summary`, with `failures`, and with `mail_state`: waiting, deferred or failed.
 
     `summary` is {"mail_failcount": 1, "mail_lasttry": TIME, "mail_fatality": 0}, with mail_fatality 1 for a mail that
     was given up.

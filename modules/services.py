@@ -78,8 +78,8 @@ class Service(Module):
     def send(self, call):
         """Send a message (RFC 5322) through the SMTP server, to all recipients or to none.
 
-        The caller must be allowed to send from the sender's address. Some routers (settings of the caller's outgoing
-        mail) demand the same of the authors in the message's header.
+        The caller must be allowed to send from the sender's address. If the router of the caller's outgoing mail is
+        `defined`, this also holds for the authors in the message's header.
         """
         smtp, message = self.client("smtp"), decoded_message(call)
         check_authors(call, message)
@@ -209,7 +209,7 @@ def row(client: Client, outcome) -> dict:
 
 
 def mailbox_owner(call) -> tuple[str, str | None]:
-    """Return (user name, password) with which to log in to the servers of the caller's mailbox.
+    """Return (user name, password) with which the caller logs in to the servers of their mailbox, such as IMAP.
 
     The password is None if the request has none. ApiError if the mail server has no user of exactly this name: other
     servers ignore case, and might open the mailbox of another user.

@@ -30,14 +30,14 @@ DELETE = PreparedQuery(Smtpd.delete().where(IS_USER))
 
 
 def values_of(call) -> dict:
-    """Return the request's values for the columns of `smtpd`: {"smtpd_user": "ann", …}. Missing values are None."""
+    """Return the request's values for a user's row of `smtpd`: {"smtpd_user": "ann", …}. Missing values are None."""
     return {name: call.body.get(name) for name in ("smtpd_user", *ROUTER)}
 
 
 def check_new_router(call):
     """Raise ApiError if the router in the request, such as "handoff", is unknown or lacks the route that it needs.
 
-    A router says what happens to mail. Its route is, for example, a host.
+    A router says what happens to mail: any, defined, handoff, reject or drop. Its route is, for example, a host.
     """
     router = call.body["smtpd_router"]
     check_router(
@@ -75,10 +75,10 @@ class SMTPD(Module):
         read_only=True,
     )
     def get(self, call):
-        """List the users who may send mail, each with the router and route of their mail. With smtpd_user, list one.
+        """List the users who may send mail, each with what happens to it. With smtpd_user, list only that user.
 
-        An admin sees all users, a delegate themselves and the users delegated to them. A delegate sees no password in
-        the route of their own row.
+        smtpd_router says what happens, such as handoff, and smtpd_route where to. An admin sees all users, a delegate
+        themselves and the users delegated to them. A delegate sees no password in the route of their own row.
         """
         if call.body.get("smtpd_user"):
             return {"smtpd": SENDERS.named(call, call.body["smtpd_user"])}
@@ -105,10 +105,10 @@ class SMTPD(Module):
         allow=delegate_of("smtpd_user"),
     )
     def update(self, call):
-        """Change what happens to the mail that a user sends. If smtpd_route is not given, the route is removed."""
+        """Replace what happens to mail that a user sends: smtpd_router and smtpd_route. A missing route is removed."""
         call.db.execute(UPDATE, **values_of(call))
 
     @endpoint(required={"smtpd_user": "Username is not set."}, allow=delegate_of("smtpd_user"))
     def delete(self, call):
-        """Stop a user from sending mail."""
+        """Stop a user from sending mail: delete the user's router and route, which smtpd/?add can set again."""
         call.db.execute(DELETE, smtpd_user=call.body["smtpd_user"])

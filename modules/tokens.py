@@ -60,7 +60,7 @@ def expiry(value) -> int | None:
 
 
 def check_new_token(call):
-    """Raise ApiError if a new token's name is too long, if a module is unknown, or if the expiry is in the past."""
+    """Raise ApiError if a new token's name is too long, a module in token_modules is unknown, or it has expired."""
     if len(call.body["token_name"]) > LONGEST_NAME:
         raise ApiError(f"Token name is too long: {LONGEST_NAME} characters at most.", field="token_name")
     for name in call.body.get("token_modules") or []:
@@ -205,7 +205,11 @@ def check_restrictions(row: dict, module: Module, chosen: Endpoint):
 
 
 def names_for_tokens(module: Module) -> set:
-    """Return a module's names in token_modules: its own, or those of the modules in whose place it is loaded."""
+    """Return the names by which the field token_modules of a token may name a module, such as {"Mailbox"}.
+
+    A module in modulelist has its own name. A module that replaces others in some schema version has their names:
+    smtpd.py, which replaces MSA in version 9, has the name "MSA".
+    """
     return (
         {module.name}
         if module.name

@@ -65,10 +65,10 @@ class User(Module):
     def get(self, call):
         """List the users that the caller may see. With user_name, list only that user.
 
-        An admin sees all users, a delegate themselves and the users delegated to them, any other caller themselves. A
-        list of one user has their permissions. Users who are only in the mail server's database are included; if it
-        does not respond, the answer has a warning. Lists of one user, and for callers who are no admins, are in the
-        short form (`user_login`).
+        An admin sees all users, a delegate themselves and the users delegated to them, any other caller themselves.
+        Users who are only in the mail server's database are included; if it does not respond, the answer has a
+        warning. A list of one user has their permissions. Only an admin's list of all users counts mails and
+        addresses.
         """
         if name := requested_user(call):
             return {"users": self.lists.one(call, name)}
@@ -221,13 +221,13 @@ class User(Module):
         return {call.in_generation("user_{permission}s"): listed_permissions(call)}
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return credentials that no password fits for a device (a log-in of one program), None for any other user."""
+        """Return credentials that no password fits for a device (`ann~phone`), which cannot use the API; else None."""
         if devices.MARK in user_name and devices.is_device(self.app.db, user_name):
             return devices.NO_CREDENTIALS
         return None
 
     def on_user_deleted(self, user_name: str):
-        """Delete the networks of a deleted user, and the password that was stored during a suspension."""
+        """Delete the networks from which a deleted user logged in, and the password that a suspension has stored."""
         self.app.throttle.forget_user(user_name)
         suspension.discard_if_obsolete(self.app, user_name)
 
