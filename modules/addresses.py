@@ -205,7 +205,7 @@ class Address(Module):
         allow=admin_or_delegate.otherwise("No access."),
     )
     def reorder(self, call):
-        """Put the given addresses in the given order: the first one gets the highest of their orders, to be tried first.
+        """Put the given addresses in the given order: the first gets the highest of their orders, to be tried first.
 
         All other addresses keep their orders. A delegate must manage all given addresses.
         """
