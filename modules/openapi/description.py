@@ -16,7 +16,7 @@ class Description:
 
     The other dictionaries have the name of an action as key. Their values are:
 
-    `answers`: the TypedDict of the keys that the action adds to an answer, or the media type of the file that it returns.
+    `answers`: the TypedDict of the keys that the action adds to those of all answers, or the media type of its file.
     `refusals`: the TypedDict of the keys that the action adds to the answer even if it refuses a request.
     `requests`: fields to add to the action's example request, which otherwise has only the required fields.
     `fields_of`: sentences by name, which replace those in `fields`.

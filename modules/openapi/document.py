@@ -189,7 +189,7 @@ class Document:
     def links(self, module: Module, endpoint: Endpoint, shape: type | None) -> dict:
         """Return the OpenAPI links from a module's action `add` to the module's other actions; {} for another action.
 
-        Link an action if the request or answer of `add` has all its required fields. `shape` describes the answer.
+        Link an action if the request or answer of `add` has all fields that it requires. `shape` describes the answer.
         """
         given = {name: f"$request.body#/{name}" for name in endpoint.needed(self.generation)}
         given |= {name: f"$response.body#/{name}" for name in getattr(shape, "__annotations__", ())}
@@ -202,7 +202,7 @@ class Document:
 
 
 def with_words(name: str, schema: Schema, words: dict[str, str]) -> Schema:
-    """Add the descriptions in `words` to the JSON Schema of the field `name`, and to the members of objects in it."""
+    """Add descriptions, {name: sentence}, to the JSON Schema of the field `name` and of the members of objects."""
     inner = schema.get("items", schema)
     if "properties" in inner:
         members = {member: with_words(member, each, words) for member, each in inner["properties"].items()}
@@ -220,13 +220,13 @@ def or_null(schema: Schema) -> Schema:
 
 
 def words_for(module: Module, endpoint: Endpoint) -> dict[str, str]:
-    """Return {name: description} of the fields and answers of an action's module, with those special to the action."""
+    """Return a sentence about each field and answer of an action, {name: sentence}, the action's or its module's."""
     description = description_of(module)
     return EVERYWHERE | description.fields | description.fields_of.get(endpoint.name, {})
 
 
 def description_of(module: Module) -> Description:
-    """Return the attribute `description` of a module, or an empty Description if the module has none."""
+    """Return a module's description of its fields and answers; an empty Description if the module has none."""
     return module.description if isinstance(module.description, Description) else Description()
 
 
@@ -244,6 +244,6 @@ def tag_of(module: Module) -> str:
 
 
 def summary_of_module(module: Module) -> str:
-    """Return the first line of the docstring of a module's file; a fixed sentence for the API's own actions."""
+    """Return the first line of the docstring of a module's file; "The API itself." for actions at the path /."""
     text = inspect.cleandoc(getattr(sys.modules.get(type(module).__module__), "__doc__", None) or "")
     return text.partition("\n")[0] if module.path else "The API itself."

@@ -10,7 +10,7 @@ VERSION: Schema = {"type": "integer", "enum": list(GENERATIONS)}
 
 
 def members(generation: Generation) -> dict[str, Schema]:
-    """Return {name: JSON Schema} of the keys that all answers have, except `status` and `code`."""
+    """Return {name: JSON Schema} of the keys that all answers have, such as `login`, except `status` and `code`."""
     granted = {"type": "object", "additionalProperties": {"type": "boolean", "enum": [True]}}
     nothing = {"type": "array", "items": {"type": "string"}, "maxItems": 0}
     return {
@@ -32,7 +32,7 @@ def members(generation: Generation) -> dict[str, Schema]:
 
 
 def envelope(generation: Generation) -> Schema:
-    """Return the JSON Schema of a successful answer to which the action adds nothing."""
+    """Return the JSON Schema of a successful answer that has only the keys that all answers have, such as `status`."""
     properties = {
         "status": {
             "type": "string",
@@ -51,7 +51,7 @@ def envelope(generation: Generation) -> Schema:
 
 
 def usual_answer(generation: Generation) -> dict:
-    """Return an example of a successful answer to which the action adds nothing."""
+    """Return an example of a successful answer that has only the keys that all answers have: {"status": "ok", …}."""
     versions = dict.fromkeys(("api_version", "schema_version"), generation.number)
     return {
         "status": "ok",

@@ -28,7 +28,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the name in `known` that `name` is another word for, or is similar to; "" if there is none."""
+    """Return the name in `known` that means the same ("add" for "create") or is similar; "" if there is none."""
     word, names = name[:LONGEST].lower(), list(known)
     if OTHER_WORDS.get(word) in names:
         return OTHER_WORDS[word]
@@ -38,7 +38,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def unknown_names(
     call: Call, module: Module | None, chosen: Endpoint | None, body: dict, query: dict
 ) -> list[str]:
-    """Return sentences about unknown actions and fields in a request, such as ["Unknown field user_nam."].
+    """Return warnings about unknown actions and fields in a request, such as ["Unknown field user_nam."].
 
     Use it for requests in the form of the original PHP API, which ignores unknown names. `chosen` is the action that
     the request runs, or None if it names no known action. `body` and `query` have the fields by name.
@@ -59,7 +59,7 @@ def unknown_names(
 def first_unknown(
     names: Iterable[str], known: set[str], spelling: Callable[[str], str] = canonical
 ) -> list[str]:
-    """Return a list of the first unknown name in `names`; [] if all names are known.
+    """Return [the first name in `names` that is unknown], or [] if all names are known.
 
     A name is known if `known` contains the name, or contains the result of `spelling(name)`.
     """

@@ -38,7 +38,7 @@ def field_types(chosen: Endpoint, generation: Generation) -> dict[str, Callable]
 
 
 def read_strictly(call: Call, chosen: Endpoint, given: dict):
-    """Validate the fields of a request, and store them in call.body, call.query and call.limit.
+    """Validate the fields of a request, and store them in call.body and call.query; `limit` in call.limit.
 
     `chosen` is the action. `given` has the JSON value of each field by name. ApiError if a field is unknown, missing
     or invalid.
@@ -99,9 +99,9 @@ def query_fields(query_string: str, types: dict[str, Callable]) -> dict:
 
 
 def is_plain(value, text: str) -> bool:
-    """Return whether a text is the usual JSON form of a number or flag: "5" for 5, but not "5.0" or " 5".
+    """Return whether `text`, which is `value` in JSON, has the usual form of a number or flag: "5", not "5.0".
 
-    Return True if `value` is an object.
+    For an object, return True: any form of it will do.
     """
     return isinstance(value, dict) or json.dumps(value) == text and not isinstance(value, float)
 
