@@ -145,7 +145,7 @@ def make_call(
 def perform(
     app: mailapi.Application, call: mailapi.Call, module: mailapi.Module, endpoint: mailapi.Endpoint
 ) -> tuple[dict, bytes | None, str]:
-    """Run an action. Return the answer, the content of a file (or None), and the outcome for the audit, such as "ok".
+    """Run an action. Return the answer, the bytes of a download (or None), and the audit's outcome, such as "ok".
 
     If the action raises ApiError, the answer has the message: {"status": "There is no user ann."}.
     """
@@ -173,7 +173,7 @@ def notify(
 ):
     """Report the call of an action to the modules if it is a change, so that the audit records it.
 
-    `status` is the outcome. Without --as, the audit records the user of the operating system, such as local:root.
+    `status` is the outcome. Without the option --as, the user in the record is the system's, such as local:root.
     """
     event = Event(module.path, status, 200, "", "local")
     event.describe(call, endpoint)

@@ -13,7 +13,7 @@ from .check_report import Report
 
 
 def check_master_database(report: Report, app: mailapi.Application):
-    """Check the content of the master database, and print the results."""
+    """Check the master database's schema, tables, rows and permissions, and print the results."""
     location = without_password(app.config.dbpath)
     try:
         generation = app.generation()
@@ -65,7 +65,11 @@ def check_file(report: Report, app: mailapi.Application):
 
 
 def check_modules(report: Report, app: mailapi.Application, generation: mailapi.Generation):
-    """Check the tables of each module. Print which modules are replaced by others in this version of the schema."""
+    """Check that each module's columns exist, and that no row makes the mail daemons fail. Print the results.
+
+    Also print which modules the schema version replaces by another one, as version 9 replaces MSA by SMTPD.
+    `generation` is the database's schema version.
+    """
     for name, module in app.listed().items():
         if other := module.stand_ins.get(generation.number):
             path = Path(other[1]).stem
@@ -89,7 +93,8 @@ def check_module(
 ):
     """Check that the tables of a module have no row that makes the mail daemons fail, and print the results.
 
-    `name` is the module's name in the setting modulelist. PeeweeException if a column is missing.
+    Such a row is, for example, a mail without content. `name` is the module's name in the setting modulelist.
+    `generation` is the database's schema version. PeeweeException if a column is missing.
     """
     if active := module.active_in(generation):
         for query in active.rows:

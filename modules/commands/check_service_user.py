@@ -72,7 +72,7 @@ def database_files(app: mailapi.Application) -> list[str]:
 
 
 def database_needs(database: str) -> list[tuple[str, int]]:
-    """Return the accesses that the API needs to a database file, as pairs such as ("/data/master.db3", CHANGE).
+    """Return the accesses that the API needs to a database file: a list of (path, mode), such as CHANGE.
 
     The file's folder, and side files such as journals, are included. A symbolic link is followed.
     """
@@ -89,8 +89,9 @@ def database_needs(database: str) -> list[tuple[str, int]]:
 def find_obstacles(config: str, needs: list[tuple[str, int]]) -> tuple[list[str | None], str | None]:
     """Try the accesses in `needs`, such as [("config.py", READ)], and to load config.py. Return what failed.
 
-    The result is a list, with the path that denies each access or None, and the error of loading config.py or None. It
-    is not loaded if a file cannot be read.
+    The result is a pair such as ([None, "/data"], "modulelist is missing."). The list has, for each access, the path
+    that denies it, or None. The text is the error of loading config.py, or None. It is not loaded if a file cannot be
+    read.
     """
     obstacles, config_error = [obstacle_to(path, need) for path, need in needs], None
     if not any(obstacle for obstacle, (_, need) in zip(obstacles, needs) if need == READ):

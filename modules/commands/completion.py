@@ -75,7 +75,10 @@ def candidates(before: list[str], begun: str, commands: dict, config: str) -> li
 
 
 def words_of_call(words: list[str], config: str) -> list[str]:
-    """Return words that may follow `mailapi call` and `words`: modules, actions, or unused fields as "name="."""
+    """Return words with which the shell can complete `mailapi call` and `words`: modules, actions, fields as "name=".
+
+    Fields that are in `words` already are left out.
+    """
     app = mailapi.create_app(config)
     generation = app.generation()
     if not words:

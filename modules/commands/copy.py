@@ -23,7 +23,7 @@ def options(parser):
 
 
 def run(args):
-    """Copy all tables from one database to another, until a comparison finds no difference.
+    """Copy all tables from the database args.source to the database args.target. Repeat that until both are equal.
 
     The schema version is written last, so that nobody uses an incomplete copy.
     """
@@ -48,7 +48,8 @@ def run(args):
 def open_database(location: str, schema: str, is_state: bool) -> Database:
     """Return an object for the database at a path or mysql:// URL. The database is not opened yet.
 
-    `schema` is the SQL that creates its tables. `is_state` is True for a state database.
+    `schema` is the SQL that creates its tables. `is_state` is True for a state database (sessions, tokens, …), False
+    for a master database (users, mails, …).
     """
     if is_url(location):
         return ServerDatabase(location, is_state, schema)
@@ -64,9 +65,10 @@ def tables_of(schema: str) -> list:
 
 
 def check_source(source: Database, target: Database, tables: list, is_state: bool):
-    """Raise ConfigError if the copy would lack a column, or a table of a state database.
+    """Check, before `mailapi copy` writes anything, that the copy will have all that the source has.
 
-    If the copy will lack a table of a master database, or a trigger, only print a note.
+    ConfigError if it would lack a column, or a table of a state database (`is_state` is True). If it would lack a
+    trigger, or a table that is no part of a master database, only print a note.
     """
     if isinstance(source, ServerDatabase):
         refuse_other_tables(source, tables, is_state)
@@ -77,9 +79,9 @@ def check_source(source: Database, target: Database, tables: list, is_state: boo
 
 
 def refuse_other_tables(source: ServerDatabase, tables: list, is_state: bool):
-    """Raise ConfigError if a state database has tables that no module declares, since they would not be copied.
+    """Raise ConfigError if a state database has tables of no module in modulelist, which would not be copied.
 
-    If the source is a master database, only print the names of such tables.
+    If the source is a master database, only print the names of tables that would not be copied.
     """
     copied = {table.name for table in tables} | {"mailapi_turn"}
     if is_state:
@@ -136,7 +138,7 @@ def update_table(source: Database, target: Database, table) -> str:
 
 
 def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int]:
-    """Replace the rows of a table in `target` that differ from the source's. Return the keys of these rows.
+    """Replace, insert and delete rows in a table of `target` to make it equal to the source. Return their keys.
 
     `wanted` has the source's rows and `present` the target's, as {key: row}, in the same range of keys.
     """

@@ -105,13 +105,13 @@ class Database:
         raise NotImplementedError
 
     def finish(self, tables: list, source: "Database"):
-        """Mark this copy as complete, and set the last keys that AUTOINCREMENT gave to those of the source."""
+        """Mark this target of `mailapi copy` as complete, and give it the source's last keys of AUTOINCREMENT."""
         raise NotImplementedError
 
     # Methods that the subclasses share
 
     def refuse_other_columns(self, tables: list):
-        """Raise ConfigError if a table of this source database lacks columns, or has some that would not be copied."""
+        """Raise ConfigError if a table of this source database lacks a column of the schema, or has another one."""
         for table in tables:
             wanted = {column.name.lower() for column in table.columns}
             have = {name.lower() for name in self.columns(table.name)}
@@ -142,7 +142,7 @@ class Database:
                     raise ConfigError(f"{table.name}, row {key}: {error_text(error)}.") from error
 
     def refuse_unless_complete(self):
-        """Raise ConfigError if this source database does not belong to mailapi, or is itself an incomplete copy."""
+        """Raise ConfigError if this source of `mailapi copy` is not mailapi's database, or is an incomplete copy."""
         if self.has_table(COPY_TABLE):
             raise ConfigError(f"{self.label} is itself a copy that is not complete.")
         if self.is_state and not self.has_table("session_key"):
@@ -162,7 +162,7 @@ class Database:
         return number(decoded(rows[0][0])) if rows else None
 
     def refuse_unless_empty(self, tables: list, source: str):
-        """Raise ConfigError if this target database already has rows, or if its tables lack columns.
+        """Raise ConfigError if this target database already has rows, or if its tables lack columns of the schema.
 
         Rows are allowed if they are from an interrupted copy of the database with the label `source`.
         """
@@ -186,7 +186,7 @@ class Database:
                 raise ConfigError(f"{self.label} is not empty: {table.name} has rows. It was not touched.")
 
     def may_have_rows(self, table) -> bool:
-        """Return whether creating a table also inserts rows into it. This is so for two tables of a state database."""
+        """Return whether creating a table also inserts rows into it, as for two tables that store counters."""
         return self.is_state and table.name in ("mailapi_turn", "Sequences")
 
 

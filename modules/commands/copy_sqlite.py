@@ -49,7 +49,7 @@ class SqliteFile(Database):
         return [row[1].decode() for row in self.query(f'PRAGMA table_xinfo("{table}")')]
 
     def triggers(self) -> list[str]:
-        """Return the names of the file's triggers."""
+        """Return the names of the SQL triggers in this SQLite file."""
         rows = self.query("SELECT name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1")
         return [name.decode() for (name,) in rows]
 
@@ -87,10 +87,10 @@ class SqliteFile(Database):
             )
 
     def checked(self, value, column, table, key: int):
-        """Return a value of a row, converted to str if the column contains text.
+        """Return a value of a row of this SQLite file, converted to str if the column contains text.
 
-        ConfigError if a database on a server could not store the value. Its message names the table, the row's key and
-        the column.
+        ConfigError if MariaDB or MySQL could not store the value. Its message names the table, the row's key and the
+        column.
         """
         if isinstance(value, bytes) and column.name != "mail_data" and column.type != "BLOB":
             try:

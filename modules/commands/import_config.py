@@ -45,9 +45,9 @@ def run(args):
 
 
 def config_py(values: dict, path: Path) -> str:
-    """Return the text of a config.py with the settings of a PHP file, such as {"dbpath": …, "modulelist": …}.
+    """Convert the settings of the original PHP API, {"dbpath": …, "modulelist": …}, to the text of a config.py.
 
-    `path` is the path of the PHP file, for messages. ConfigError if a required setting is missing or invalid.
+    `path` is the path of its PHP file, for messages. ConfigError if a required setting is missing or invalid.
     """
     for key in ("dbpath", "modulelist"):
         if key not in values:
@@ -70,10 +70,10 @@ def config_py(values: dict, path: Path) -> str:
 
 
 def module_names(modulelist, files: dict, path: Path) -> list[str]:
-    """Return the class names, such as ["User", …], that the PHP array $modulelist has as keys or as values.
+    """Return the class names, such as ["User", …], in the array $modulelist of a PHP file.
 
-    `files` is a dictionary whose keys are the class names of mailapi's modules. `path` is the path of the PHP file, for
-    messages.
+    They are its keys, or its values where keys are numbers or values are classes of mailapi. `files` is a dictionary
+    whose keys are these classes. `path` is the path of the PHP file, for messages.
     """
     if not isinstance(modulelist, dict):
         raise mailapi.ConfigError(f"{path}: $modulelist is no array.")
@@ -96,7 +96,7 @@ class Reader:
         self.others: dict[int, str] = {}  # line → how a statement begins there that was not understood
 
     def left_out(self) -> list[str]:
-        """Return comments for the new config.py about the statements that the reader did not understand.
+        """Return comments for the new config.py about those statements of the PHP file that were not understood.
 
         They do not repeat values, which may be passwords.
         """
@@ -107,7 +107,7 @@ class Reader:
         return ["", *found] if found else []
 
     def assignments(self) -> dict:
-        """Return the known settings in the PHP file, such as {"dbpath": "master.db3"}.
+        """Return the settings in the PHP file that mailapi knows, such as {"dbpath": "master.db3"}.
 
         If one is set several times, its last value is returned.
         """
@@ -142,7 +142,7 @@ class Reader:
         return {key: self.expression()}
 
     def leave_out(self, line: int, text: str):
-        """Record a statement that the reader does not understand, so that left_out() reports it.
+        """Record a statement of the PHP file that was not understood, so that left_out() reports it.
 
         `text` is the beginning of the statement, and `line` the number of its line.
         """

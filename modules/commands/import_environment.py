@@ -53,10 +53,10 @@ HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 
 
 def config_py(source: str, path: Path, files: dict[str, str]) -> str:
-    """Convert the text of a file of environment variables to the text of a config.py.
+    """Convert the text of a file of environment variables (api.conf) to the text of a config.py.
 
     `path` is the path of that file, for messages. `files` has the path of each module's file by class name, such as
-    {"User": "modules/users.py"}. ConfigError if PROVISION is not from 0 to 7.
+    {"User": "modules/users.py"}. ConfigError if the variable PROVISION is not from 0 to 7.
     """
     values, strange = parse(source)
     provision = values.pop("PROVISION", ("7", 0))[0]
@@ -108,11 +108,11 @@ def sorted_out(values: dict[str, str]) -> tuple[dict[str, str], dict[str, str], 
 
 
 def target_of(words: list[str]) -> tuple[tuple[str, str] | None, str]:
-    """Return the database or service that a variable is about, and which part of its URL the variable has.
+    """Return which URL in config.py an environment variable is about, and which part of the URL it has.
 
-    `words` are the words of its name. For ["IMAP", "HOST"] the result is (("service", "imap imap"), "host"): the kind
-    of service, the scheme of its URL, and the part. A database has a result like (("database", "apiserver"), "host").
-    Return (None, "") for any other variable.
+    `words` are the words of the variable's name. For ["POP", "HOST"], the result is (("service", "pop pop3"), "host"):
+    the service `pop`, the scheme of its URL, and the part. For ["API", "DB", "PORT"], it is (("database",
+    "apiserver"), "port"). For any other variable, it is (None, "").
     """
     part = PARTS.get(words[-1], "url")
     database = next((DATABASES[word] for word in words if word in DATABASES), None)
@@ -155,7 +155,7 @@ def go_dsn(text: str) -> dict[str, str]:
 def service_url(given: dict[str, str], kind: str) -> str | None:
     """Make the URL of a service, such as "imap://192.0.2.7:143", from its parts. Return None if they are invalid.
 
-    `given` has "url", or "host" and "port". `kind` has the kind of service and the scheme of its URL: "pop pop3".
+    `given` has "url", or "host" and "port". `kind` is the service, a space, and the scheme of its URL: "pop pop3".
     """
     url = given.get("url", "")
     if "://" in url:
@@ -169,7 +169,7 @@ def service_url(given: dict[str, str], kind: str) -> str | None:
 def host_and_port(given: dict[str, str], default: str) -> str:
     """Return "HOST:PORT", or only the host if no port is known. `default` is the host if `given` has none.
 
-    `given` has "host", which may end with a port, and "port".
+    `given` has the parts of a URL: "port", and "host". If the host ends with a port, that one is used.
     """
     host, port = given.get("host") or default, given.get("port", "")
     return f"{host}:{port}" if port.isdigit() and not re.search(r":[0-9]+$", host) else host

@@ -101,7 +101,10 @@ def run(args):
 
 
 def refuse_unknown(connection: sqlite3.Connection):
-    """Raise ApiError if a table that `mailapi migrate` replaces has a column, index or trigger unknown to version 8."""
+    """Raise ApiError if a table to be replaced has a column, index or trigger that schema version 8 does not have.
+
+    The tables are addresses, msa and api_access. What they have beyond version 8 would be lost.
+    """
     for table, expected in COLUMNS.items():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         if columns != expected:

@@ -37,7 +37,7 @@ class RowCounts:
             self.write(compared, changed)
 
     def write(self, compared: int, changed: int):
-        """Print the numbers of compared and changed rows now, unless both are 0."""
+        """Print at once how many rows of the table were compared and changed, unless both numbers are 0."""
         self.written_at = time.monotonic()
         if compared or changed:
             print(

@@ -46,7 +46,7 @@ def run(args):
 
 
 def pages() -> dict[str, str]:
-    """Return the pages of the reference by file name: {"users.md": "…", …}."""
+    """Make the pages of docs/reference/, and return their texts by file name: {"users.md": "…", …}."""
     modulelist = installed_modules()
     made = {}
     with Samples(modulelist) as samples:
@@ -87,7 +87,7 @@ def index(titles: dict[str, str]) -> str:
 
 
 def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str:
-    """Return the Markdown page about a module. `document` is the OpenAPI document of mailapi."""
+    """Return the Markdown page about a module. `samples` makes sample answers. `document` is the OpenAPI document."""
     title = next(tag["description"] for tag in document["tags"] if tag["name"] == tag_of(module))
     name = f"# {module.path}/ — {module.name}" if module.path else "# / — the API itself"
     called = f"{module.path}/" if module.path else "the API itself"
@@ -107,7 +107,8 @@ def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str
 def action_lines(samples: Samples, path: str, endpoint: mailapi.Endpoint, item: dict) -> list[str]:
     """Return the section about one action, as lines of Markdown.
 
-    `path` is the action's URL path. `item` is the part of the OpenAPI document that is about the action.
+    `samples` makes the sample answer. `path` is the action's URL path. `item` is the part of the OpenAPI document that
+    is about the action.
     """
     operation, body = item["post"], item["post"]["requestBody"]["content"]["application/json"]
     methods = "GET or POST" if "get" in item else "POST"

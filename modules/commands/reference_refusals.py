@@ -12,9 +12,10 @@ DEFAULT_CODES = {"LoginRefused": "not_logged_in", "otherwise": "not_allowed"}
 
 
 class Refusal(NamedTuple):
-    """A sentence with which mailapi refuses a request.
+    """An error with which mailapi refuses a request, as its source code has it.
 
-    `code` is the error's code, such as "rule". `field` is the name of the field at fault, or "".
+    `sentence` is its message, such as "Unknown router ROUTER." `code` is its code, such as "rule". `field` is the name
+    of the field at fault, or "".
     """
 
     sentence: str
@@ -27,7 +28,10 @@ class Refusal(NamedTuple):
 
 
 def all_refusals() -> list[Refusal]:
-    """Return the refusals in all source files except those in commands/, sorted by HTTP status, code and sentence."""
+    """Parse mailapi's source files, and return a Refusal (sentence, code, field) for each error that they can raise.
+
+    Leave out the files in commands/. Sort the list by HTTP status, code and sentence.
+    """
     sources = [text for path, text in python_sources() if not path.startswith("commands/")]
     return sorted({refusal for text in sources for refusal in refusals_in(ast.parse(text))}, key=sort_key)
 
@@ -37,7 +41,7 @@ def sort_key(refusal: Refusal) -> tuple:
 
 
 def refusals_in(tree: ast.Module) -> list[Refusal]:
-    """Return a Refusal for each call of ApiError, or a similar class, that has a sentence in a parsed source file."""
+    """Return a Refusal (sentence, code, field) for each error that a parsed source file raises with its message."""
     constants = {
         target.id: node.value
         for node in tree.body
@@ -81,7 +85,8 @@ def placeholder(part: ast.AST) -> str:
 def code_in(node: ast.Call, name: str) -> str:
     """Return the code, such as "rule", of the error that a parsed call of the function `name` raises.
 
-    The code is the call's argument `code`. Without this argument, it depends on `name` and the argument `http`.
+    The code is the call's argument `code`. Without it, LoginRefused has "not_logged_in", `otherwise` has
+    "not_allowed", and ApiError has the code for the argument `http`.
     """
     if name == "LoginRefused" and len(node.args) > 1:
         return text_of(node.args[1])

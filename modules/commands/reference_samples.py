@@ -65,8 +65,8 @@ class Samples:
             made.executescript(read_schema())
         return mailapi.create_app({"dbpath": str(path), "modulelist": self.modulelist})
 
-    def reset(self, states: tuple[str, ...]):
-        """Empty the database, then fill it by running the SQL scripts `states`."""
+    def reset(self, scripts: tuple[str, ...]):
+        """Empty the database, then run SQL scripts that fill it. `scripts` are their texts, not file names."""
         with contextlib.closing(sqlite3.connect(self.app.config.dbpath)) as connection, connection:
             for (table,) in connection.execute(
                 "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -74,13 +74,14 @@ class Samples:
                 if table not in ("meta", "sqlite_sequence"):
                     connection.execute(f"DELETE FROM {table}")
             hashed = mailapi.sha256("salt" + PASSWORD)
-            for statements in states:
+            for statements in scripts:
                 connection.executescript(statements.replace("%s", hashed))
 
     def answer(self, path: str, fields: dict) -> dict | None:
-        """Return what an action adds to its answer, such as {"users": […]}; None if the action fails.
+        """Run an action to get its sample for docs/reference/: what it adds to its answer, such as {"users": […]}.
 
-        The action is tried in each of the database's STATES, until it succeeds.
+        Try it with rows in all tables, then with fewer rows, until it succeeds: an action `add`, for example, is
+        refused if the row exists. STATES has the SQL for that. Return None if the action never succeeds.
         """
         for number in range(len(STATES)):
             self.reset(STATES[: number + 1])
@@ -118,7 +119,7 @@ LEFT_OUT = {
 
 
 def steady(value, name: str = ""):
-    """Replace times, tokens and passwords in an answer by fixed values, so that each run gives the same samples.
+    """Replace times, tokens and passwords in an answer by fixed values, so that docs/reference/ stays the same.
 
     Cut lists to MOST_ENTRIES entries. `value` is the answer or a part of it, and `name` is the part's name.
     """

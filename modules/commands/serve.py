@@ -138,7 +138,8 @@ def own_command() -> list[str]:
 def number_of_workers(config: mailapi.Config, wanted: int | None) -> int:
     """Return how many processes to start. `wanted` is the value of --workers; None means to choose a number.
 
-    ConfigError if max_spooled is too small for a request of max_message bytes in each process.
+    ConfigError if max_spooled (bytes in temporary files) is too small for a request of max_message bytes in each
+    process.
     """
     most = config.max_spooled // max(1, config.max_message)
     if most < 1:

@@ -28,13 +28,13 @@ NARROWEST = 8  # characters that a column keeps when a table is too wide
 
 
 def print_answer(answer: dict, as_table: bool):
-    """Print an answer: each list as a table, and each other member on a line.
+    """Print an action's answer on the terminal: each list in it as a table, and each other value on a line.
 
-    Print JSON if the answer contains objects, other than of numbers, or if `as_table` is False. A list of one number or
-    text is one line.
+    Print all as JSON if `as_table` is False, or if the answer has a value that fits on no line, as {"mail":
+    {"mail_subject": "Hello", …}} has. A list of one number or text is one line.
     """
     lists = {name: value for name, value in answer.items() if isinstance(value, list)}
-    if not as_table or any(is_object(value) for value in answer.values()):
+    if not as_table or any(needs_json(value) for value in answer.values()):
         print(json.dumps(answer, ensure_ascii=sys.stdout.isatty(), indent=2, default=mailapi.readable))
         return
     for name, rows in lists.items():
@@ -47,8 +47,11 @@ def print_answer(answer: dict, as_table: bool):
             print(mailapi.printable(value) if name == "status" else f"{name}: {cell(name, value)}")
 
 
-def is_object(value) -> bool:
-    """Return whether a member of an answer is an object, and no mere object of numbers, such as `counts`."""
+def needs_json(value) -> bool:
+    """Return whether a value in an answer is a dictionary that fits on no line: one with values other than numbers.
+
+    {"waiting": 3, "failed": 1}, for example, is printed on a line.
+    """
     return isinstance(value, dict) and not all(isinstance(entry, int) for entry in value.values())
 
 
