@@ -221,7 +221,7 @@ class User(Module):
         return {call.in_generation("user_{permission}s"): listed_permissions(call)}
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return credentials that no password fits for a device (`ann~phone`), which cannot use the API; else None."""
+        """Return {"user_name": None, "user_authdata": None} for a device, which cannot use the API; else None."""
         if devices.MARK in user_name and devices.is_device(self.app.db, user_name):
             return devices.NO_CREDENTIALS
         return None

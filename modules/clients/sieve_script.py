@@ -53,7 +53,7 @@ def split(script: str) -> tuple[str, dict, str]:
 def end_of_require(script: str, position: int) -> int:
     """Return the index in a Sieve script after a `require` command and the rest of its line; 0 if it is invalid.
 
-    `position`: the index after the word `require`. The rest of the line is blanks and a comment.
+    `position`: the index after the word `require`. The rest of the line is included if it is blanks and a comment.
     """
     while match := TOKEN.match(script, position):
         position = match.end()

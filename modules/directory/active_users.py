@@ -53,8 +53,5 @@ def any_of(conditions: Iterable) -> Expression:
 
 
 def same_rows(one: Active, other: Active) -> bool:
-    """Return whether two modules declare the same rows as those that make a user active in the module.
-
-    For example, both say that a user is active who has rows in the table `mailbox`.
-    """
+    """Return whether two modules' declarations of active users select the same rows, such as those of `mailbox`."""
     return [query.sql() for query in one.rows] == [query.sql() for query in other.rows]

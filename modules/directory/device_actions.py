@@ -96,7 +96,10 @@ def device_delete(module, call):
 
 
 def check_owner(call, owner: str):
-    """Raise ApiError if `owner` cannot have devices: does not exist, opens another user's mailbox, or is suspended."""
+    """Raise ApiError if `owner` cannot have devices: there is no such user, or they are suspended or have an alias.
+
+    A user with an alias opens the mailbox of another user.
+    """
     row = call.db.one(OWNER, user_name=owner)
     if not row:
         raise ApiError("There is no such user.", code="not_found", field="user_name")

@@ -152,7 +152,7 @@ def devices_with_password(db: Store, owner: str) -> list[dict]:
 
 
 def find(state: Store, user_name: str) -> dict | None:
-    """Return the row with the password that a suspended user had, or None. The suspension may have ended by now."""
+    """Return the row of table `suspension` with the password of a suspended user, or None. It may be obsolete."""
     rows = state.read(FIND, user_hash=sha256(user_name))
     return dict(zip(COLUMNS, rows[0])) if rows else None
 
@@ -220,11 +220,11 @@ def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
 
 
 def check_user(app: Application, user_name: str, repair: bool) -> tuple[bool, list[str]]:
-    """Check the suspension of one user. Return whether it is obsolete, and the devices that can log in in spite of it.
+    """Check one user's suspension: return whether it is obsolete, and which devices of the user can log in anyway.
 
     For example (True, []), or (False, ["ann~phone"]). A suspension is obsolete if the user was deleted, or has a
-    password in the table `users`. With `repair`, delete an obsolete suspension's password. If the suspension is in
-    effect, suspend the devices, too.
+    password in the table `users`. With `repair`, delete the password of an obsolete suspension. If the suspension is
+    in effect, suspend the devices, too.
     """
     with app.db.transaction("IMMEDIATE" if repair else "DEFERRED"):  # no suspension is halfway while we write
         user = app.db.one(CREDENTIALS_OF, user=user_name)

@@ -234,7 +234,7 @@ def read_user(record: dict | ApiError) -> dict:
 
 
 def check_user(user: dict):
-    """Raise ApiError if a field of one user in an import file is wrong. The file's other users do not matter here."""
+    """Raise ApiError if a field of one user in an import file is wrong. The file's other users are not looked at."""
     if not user["user_name"]:
         raise ApiError("Username is not set.")
     check_new_user(user["user_name"], user["user_alias"])

@@ -83,7 +83,7 @@ def is_word(name: str) -> bool:
 def may_be_host(name: str) -> bool:
     """Return whether a name could be a host name, such as `localhost` or `mx.example.com`.
 
-    A user of such a name would own all queued mail that this host has sent by SMTP.
+    The SMTP daemon stores the sending host as the submitter of a queued mail. A user of that name would own the mail.
     """
     form = without_case(name)
     return "@" not in form and (form == "localhost" or any(mark in form for mark in ".:"))

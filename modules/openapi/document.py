@@ -202,7 +202,7 @@ class Document:
 
 
 def with_words(name: str, schema: Schema, words: dict[str, str]) -> Schema:
-    """Add descriptions, {name: sentence}, to the JSON Schema of the field `name` and of the members of objects."""
+    """Add descriptions, {name: sentence}, to the JSON Schema of the field `name`, and to those of its members."""
     inner = schema.get("items", schema)
     if "properties" in inner:
         members = {member: with_words(member, each, words) for member, each in inner["properties"].items()}
@@ -220,7 +220,7 @@ def or_null(schema: Schema) -> Schema:
 
 
 def words_for(module: Module, endpoint: Endpoint) -> dict[str, str]:
-    """Return a sentence about each field and answer of an action, {name: sentence}, the action's or its module's."""
+    """Return a sentence about each field and answer of an action: {name: sentence}, its module's or its own."""
     description = description_of(module)
     return EVERYWHERE | description.fields | description.fields_of.get(endpoint.name, {})
 

@@ -79,7 +79,7 @@ class TwoPhaseCommit:
                 return self.resolve_locked()
 
     def resolve_locked(self) -> int:
-        """Commit or roll back all changes that a crash left prepared, as mailapi's database has them or not.
+        """Commit each change that a crash left prepared if mailapi's database has its part, else roll it back.
 
         Return their number. The caller must have a write lock on mailapi's database.
         """

@@ -79,7 +79,7 @@ class UserSettings:
             self.in_scripts.update(user_name, password_of(call, user_name), changes, addresses)
 
     def record_log_in(self, account_id: int):
-        """Set the last log-in of the mail server's user `account_id` to now. Without such a database, do nothing."""
+        """Set a user's last log-in to now in the mail server's database, if any. `account_id` is the accountId there."""
         if self.in_database:
             self.in_database.record_log_in(account_id)
 
