@@ -79,7 +79,7 @@ class UserSettings:
             self.in_scripts.update(user_name, password_of(call, user_name), changes, addresses)
 
     def record_log_in(self, account_id: int):
-        """Set a user's last log-in to now in the mail server's database, if any. `account_id` is the accountId there."""
+        """Set the last log-in of the user `account_id` (accountId) to now, if there is a mail server's database."""
         if self.in_database:
             self.in_database.record_log_in(account_id)
 
