@@ -28,7 +28,7 @@ class ServerCursor(Cursor):
             raise OperationalError(PACKET_TOO_LARGE, "more than max_allowed_packet")
 
     def refuse_shortened(self):
-        """Raise DataError if the server has removed blanks at the end of a text to make it fit."""
+        """Raise DataError if the last statement stored a text from which the server cut off blanks to make it fit."""
         # The server does so even in strict mode, with a warning.
         warnings = Cursor(self.connection)
         warnings.execute("SHOW WARNINGS")

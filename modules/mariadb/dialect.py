@@ -57,7 +57,7 @@ def fold(expression: str, letter: str) -> str:
 
 
 class ServerSQL(SQL):
-    """SQL text in a peewee query that is in MariaDB's dialect already. Other SQL text is translated from SQLite's."""
+    """Text in MariaDB's dialect, in a peewee query. Text of the class SQL is translated from SQLite's dialect."""
 
 
 # A pattern has no escape character in SQLite. ESCAPE '' would mean \ to MariaDB, so it is NUL, which no text has.
@@ -70,7 +70,10 @@ def arguments(function: Function) -> tuple:
 
 
 def renamed(name: str) -> Callable[[Function], Node]:
-    """Return a function that changes the name in a call of a SQL function to `name`, for example from IIF to IF."""
+    """Return a function that copies a peewee Function node under another name, `name`.
+
+    For example, renamed("IF") turns fn.IIF(a, b, c) into fn.IF(a, b, c).
+    """
     return lambda function: Function(name, arguments(function))
 
 
@@ -92,7 +95,7 @@ def like(expression: Expression) -> Node:
 
 
 def json_table(function: Function) -> Node:
-    """Return MariaDB's SQL for a call of json_each: a table with the numbers of a JSON list, one in each row."""
+    """Return MariaDB's SQL for a call of json_each: a table with a row for each element of a JSON list of numbers."""
     path = ServerSQL("'$[*]' COLUMNS (value BIGINT PATH '$')")
     return NodeList((fn.JSON_TABLE(*arguments(function), path), ServerSQL("AS listed")))
 
@@ -133,7 +136,7 @@ def server_node(node):
 
 
 class ServerContext(peewee.Context):
-    """Writes peewee queries as SQL text in MariaDB's dialect."""
+    """A Context of peewee that writes queries as SQL text in the dialect of a MariaDB server."""
 
     def sql(self, obj):
         return super().sql(server_node(obj))

@@ -44,19 +44,19 @@ class ErrorTranslatingStore(PooledStore):
 
         If that fails, raise the exception that a SQLite database would raise.
         """
-        cursor, statement = self.cursor(), ""
+        cursor, filled_sql = self.cursor(), ""
         try:
-            statement = cursor.mogrify(sql, values)
-            cursor.execute(statement)
+            filled_sql = cursor.mogrify(sql, values)
+            cursor.execute(filled_sql)
         except BaseException as error:
-            self.fail(error, sql, statement)
+            self.fail(error, sql, filled_sql)
         return cursor
 
-    def fail(self, error: BaseException, sql: str, statement: str = "") -> NoReturn:
+    def fail(self, error: BaseException, sql: str, filled_sql: str = "") -> NoReturn:
         """Raise the exception for a failed statement that a SQLite database would raise, such as IntegrityError.
 
-        `error`: PyMySQL's. `sql`: the statement. `statement`: its text with the values in it. For a COMMIT use
-        commit_failure.
+        `error`: PyMySQL's exception. `sql`: the statement with placeholders. `filled_sql`: the same with its values,
+        or "". A failed COMMIT is a case for `commit_failure`.
         """
         import pymysql
 
@@ -72,16 +72,17 @@ class ErrorTranslatingStore(PooledStore):
             most = self.opened.connection.max_allowed_packet
             self.close_broken()
             raise TooLarge(most) from error
-        self.refuse(error, sql, statement)
+        self.raise_translated(error, sql, filled_sql)
         log.error("%s: %s", self.what, error)
         self.close_broken()
         self.pool.close_idle()  # a connection has the privileges that the user had when it was opened
         raise Unusable(self.what) from error
 
-    def refuse(self, error: Exception, sql: str, statement: str):
-        """Raise SQLite's exception for the same error, such as IntegrityError. Do nothing if SQLite has no such error.
+    def raise_translated(self, error: Exception, sql: str, filled_sql: str):
+        """Translate an error about the values in a statement, such as a duplicate key, and raise the result.
 
-        `error`: PyMySQL's. `sql`: the statement. `statement`: its text with the values in it.
+        The result is SQLite's exception, such as IntegrityError. Do nothing if SQLite has no such error. `error`:
+        PyMySQL's exception. `sql`: the statement with placeholders. `filled_sql`: the same with its values, or "".
         """
         import pymysql
 
@@ -91,8 +92,8 @@ class ErrorTranslatingStore(PooledStore):
             raise ApiError(
                 f"{column[1]} is too long.", http=400, code="invalid_field", field=column[1]
             ) from error
-        if number == NO_PARENT and statement and self.opened.begun:
-            number, message = self.find_duplicate(statement) or (number, message)
+        if number == NO_PARENT and filled_sql and self.opened.begun:
+            number, message = self.find_duplicate(filled_sql) or (number, message)
         sentence = sqlite_message(number, message, sql, self.columns_of)
         kind = peewee.IntegrityError if isinstance(error, pymysql.IntegrityError) else peewee.OperationalError
         if sentence:
@@ -137,10 +138,10 @@ class ErrorTranslatingStore(PooledStore):
             self.keys[table, key] = [row[0] for row in cursor.fetchall()]
         return self.keys[table, key]
 
-    def find_duplicate(self, statement: str) -> tuple[int, str] | None:
-        """Return an error's number and message if a refused INSERT also has a duplicate key, else None.
+    def find_duplicate(self, filled_sql: str) -> tuple[int, str] | None:
+        """Check if an INSERT also has a duplicate key. Return that error, such as (1062, "Duplicate entry"), or None.
 
-        The server has refused the INSERT because a parent row is missing. `statement`: the INSERT with its values.
+        The server has refused the INSERT because a parent row is missing. `filled_sql`: the INSERT with its values.
         """
         # SQLite would report the duplicate. So the INSERT is tried again without foreign keys, and undone.
         import pymysql
@@ -150,7 +151,7 @@ class ErrorTranslatingStore(PooledStore):
             cursor.execute("SAVEPOINT mailapi_parents")
             cursor.execute("SET SESSION foreign_key_checks = 0")
             try:
-                cursor.execute(statement)
+                cursor.execute(filled_sql)
             except pymysql.IntegrityError as error:
                 duplicate = code(error), str(error.args[-1])
             cursor.execute("SET SESSION foreign_key_checks = 1")

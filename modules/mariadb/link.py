@@ -42,7 +42,8 @@ class Link:
     """Opens connections to the first working one of the database servers in a `mysql://` URL.
 
     `what`: the name of the database in messages, such as "state database". `key`: the setting that has the URL.
-    `schema`: SQL for SQLite that creates the tables of a state database. It is None for other databases.
+    `schema`: the SQL that creates the tables of a state database. It is written for SQLite, and translated for the
+    server. None for a master database.
     """
 
     isolation = "REPEATABLE-READ"
@@ -57,8 +58,8 @@ class Link:
     def read_options(self, url: str, key: str) -> dict:
         """Return PyMySQL's options for the URL: {"user": …, "database": …, "hosts": [{"host": …, "port": …}], …}.
 
-        `key`: the setting that has the URL, for error messages. If the URL has max_connections, the attribute `most`
-        gets its value. ConfigError if the URL is invalid.
+        `key`: the setting that has the URL, for error messages. max_connections in the URL, the most connections of a
+        process, is stored in `self.most`. ConfigError if the URL is invalid.
         """
         try:
             parts = urlsplit(url)
@@ -76,8 +77,9 @@ class Link:
         return options
 
     def open(self, patient: bool = False):
-        """Connect to the first host that works, and return PyMySQL's connection. Unreachable or Unusable if none does.
+        """Connect to the first host that works, and return PyMySQL's connection.
 
+        If no host works, raise Unusable if one has refused what mailapi needs, such as a privilege, else Unreachable.
         `patient`: whether statements on the connection may take any time.
         """
         import pymysql
@@ -192,7 +194,11 @@ class Link:
         self.tables_made = True
 
     def needs_tables(self, connection) -> bool:
-        """Return whether mailapi creates tables in this database: it does in state databases and in Galera clusters."""
+        """Return whether mailapi creates tables in this database.
+
+        A state database needs all its tables. A master database in a Galera cluster needs mailapi_turn, a table with a
+        row that each transaction changes before it writes, so that they run one after the other.
+        """
         return bool(self.schema or connection.in_cluster)
 
     def create_tables(self, connection):

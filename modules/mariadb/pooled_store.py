@@ -28,7 +28,7 @@ class PooledStore(Store):
     opened: ServerConnection
 
     def use(self, path: str, link: Link, is_state: bool):
-        """Set the attributes of a new object. Subclasses call this in their constructors.
+        """Set the attributes of a new store. Subclasses call this in their constructors.
 
         `path`: the URL or the name of the database. `link`: opens its connections. `is_state`: whether it is the state
         database, in which mailapi stores sessions and the audit.

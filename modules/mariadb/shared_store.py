@@ -36,7 +36,10 @@ class SharedLink(Link):
         return options | {"hosts": [host]}
 
     def limits(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return {}, since the attribute `longest_silence` limits the time of statements. `variables` is not used."""
+        """Return {}: set no session variable that ends long statements, such as {"max_statement_time": "50"}.
+
+        Here, mailapi itself gives a statement up after `longest_silence` seconds. `variables` is not used.
+        """
         return {}
 
     def needs_tables(self, connection) -> bool:
@@ -83,10 +86,10 @@ class SharedStore(ServerStore):
                 self.release()
 
     def take_turn(self):
-        """Do nothing. In this database, several transactions may write at the same time."""
+        """Do nothing. In this database, transactions may write at the same time. In others, they wait here."""
 
     def rows(self, query, **values) -> list[dict]:
-        """Return the rows of a query as dictionaries; [] if it searches for letters that the column cannot store.
+        """Return the rows of a query as dictionaries; [] if it searches for letters that the column's charset lacks.
 
         `values`: the values of a prepared query's parameters, by name.
         """
@@ -95,11 +98,11 @@ class SharedStore(ServerStore):
         except NoSuchLetters:
             return []
 
-    def refuse(self, error: Exception, sql: str, statement: str):
+    def raise_translated(self, error: Exception, sql: str, filled_sql: str):
         """Raise an exception if `error` concerns the values in a statement. Do nothing for other errors.
 
-        Raise IntegrityError for a violated constraint, and NoSuchLetters or Unfit for a value that its column cannot
-        store. `sql` and `statement` are not used.
+        Raise IntegrityError for a violated constraint, NoSuchLetters for a search for letters that a column's
+        character set lacks, and Unfit for a value that its column cannot store. `sql` and `filled_sql` are not used.
         """
         import pymysql
 

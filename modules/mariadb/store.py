@@ -72,8 +72,8 @@ class Transaction:
 class ServerStore(ErrorTranslatingStore):
     """A database on MariaDB or MySQL that only mailapi writes to: a master database or a state database.
 
-    `url`: its `mysql://` URL; if it has several hosts, the first one that works is used. `schema`: the SQL for SQLite
-    that creates the tables of a state database; None for a master database.
+    `url`: its `mysql://` URL; if it has several hosts, the first one that works is used. `schema`: SQL in SQLite's
+    dialect that creates the tables of a state database; None for a master database.
     """
 
     streams = encodes_json = False
@@ -204,7 +204,7 @@ class ServerStore(ErrorTranslatingStore):
         return cursor, cursor.fetchall()
 
     def next(self, column: peewee.Field) -> int:
-        """Return a number for a new row that an AUTO_INCREMENT column has never had, at most 2**53 - 1."""
+        """Return the next number for an AUTO_INCREMENT column: above all that it has ever had, at most 2**53 - 1."""
         # InnoDB's counter misses a number that an UPDATE has set, so the highest number of the rows is read, too.
         # Numbers above HIGHEST, which older versions of mailapi gave, are ignored.
         table, name = column.model._meta.table_name, column.column_name

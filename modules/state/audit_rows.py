@@ -28,9 +28,10 @@ class AuditRow(Model):
 
 
 class AuditEntry(Model):
-    """Further columns of the table `audit`: the kind of a row, its size, and how many log-ins it stands for.
+    """A row of the table audit_entry, with further columns for the row of `audit` that has the same `audit_id`.
 
-    Rows of `audit` that older versions of mailapi wrote have no such columns.
+    They are the kind of the row, its size, and how many refused log-ins share the row. Rows of `audit` that older
+    versions of mailapi wrote have no such row.
     """
 
     audit_id = IntegerField()
@@ -55,7 +56,7 @@ class AuditSubject(Model):
 
 
 class AuditFormerUser(Model):
-    """A mark for a user who was deleted. A later user of the same name sees no entry up to `audit_id`."""
+    """A row for a user who was deleted. A later user of this name sees no entry of the audit up to `audit_id`."""
 
     user_hash = TextField()  # as in AuditSubject
     audit_id = IntegerField()

@@ -22,7 +22,7 @@ class ReadGate:
         self.empty = threading.Condition(self.lock)
 
     def enter(self):
-        """Take the lock for reading. Wait first if other threads have been reading without a pause for too long."""
+        """Take the lock for reading. First let other processes write if threads have held it for too long."""
         with self.lock:
             if self.readers and self.needs_pause():  # the first spares the call
                 self.waiting += 1
@@ -37,7 +37,7 @@ class ReadGate:
         return self.readers > 0 and time.monotonic() - self.since > self.LONGEST_READING
 
     def leave(self):
-        """Release the lock. When no thread holds it any more, the threads that wait in `enter` continue."""
+        """Release the lock. When the last thread that holds it does so, the threads that wait in `enter` continue."""
         with self.lock:
             self.readers -= 1
             if self.waiting and not self.readers:

@@ -12,7 +12,7 @@ ROWS_AT_ONCE = 100  # deleted in one transaction, so that nobody waits for it
 
 
 class KnownAddress(Model):
-    """A network from which a user has logged in before."""
+    """A row of the table known_address: a user has logged in from a network. Both are stored as hashes."""
 
     subject = TextField()  # a hash of the user name, then a hash of user name and network
     last = IntegerField()  # seconds since 1970
@@ -31,21 +31,25 @@ DELETE_NETWORK = PreparedQuery(KnownAddress.delete().where(KnownAddress.subject 
 
 
 def user_prefix(user_name: str) -> str:
-    """Return the text with which `KnownAddress.subject` begins in all rows of a user."""
+    """Return 24 hexadecimal digits, a hash, with which `subject` begins in all rows of a user in known_address."""
     return sha256(f"owner {user_name}")[:24]
 
 
 def of_user(store: Store, user_name: str) -> list[str]:
-    """Return the networks of a user, as KnownAddress.subject has them, the most recently used one first."""
+    """Return the values of `subject` in a user's rows of known_address, the most recently used network first.
+
+    Each is 64 hexadecimal digits: a hash of the user name, then a hash of user name and network.
+    """
     first = user_prefix(user_name)
     # Hexadecimal digits follow the prefix.
     return store.column(NETWORKS_OF_USER, first=first, last=first + "g")
 
 
 def remember(store: Store, user_name: str, subject: str):
-    """Store a network of a user, as KnownAddress.subject has it. Delete networks that are old or too many.
+    """Store in known_address that a user has logged in from a network. The caller has begun a transaction.
 
-    The caller has begun a transaction.
+    `subject`: a hash of user name and network, 64 hexadecimal digits. The user's networks beyond the latest 100, and
+    all networks that were not used for 180 days, are deleted.
     """
     now = int(time.time())
     store.execute(REMEMBER_NETWORK, subject=subject, last=now)
@@ -54,5 +58,8 @@ def remember(store: Store, user_name: str, subject: str):
 
 
 def delete(store: Store, subjects: list[str]):
-    """Delete networks, as KnownAddress.subject has them."""
+    """Delete rows of the table known_address, which has the networks from which users have logged in.
+
+    `subjects`: the values of `subject` in these rows. Each is 64 hexadecimal digits.
+    """
     store.execute_many(DELETE_NETWORK, [{"subject": subject} for subject in subjects])

@@ -97,7 +97,7 @@ class LogFile(logging.handlers.WatchedFileHandler):
             print(self.format(record), file=sys.stderr, flush=True)
 
     def check(self):
-        """Open the file if it is not open yet. Raise OSError if that is impossible."""
+        """Open the log file if it is not open yet. Raise OSError if that is impossible."""
         if self.stream is None:
             self.stream = self._open()
             self._statstream()

@@ -23,7 +23,8 @@ def encoded(raw: bytes) -> str:
 def decoded(token: str) -> bytes | None:
     """Decode a session id to bytes. Return None if the text `token` is not in the format of an id.
 
-    The bytes are a version, the time, random bits, two codes, and the user name. The codes are not checked.
+    The bytes are a version, the time, random bits, two keyed hashes (`check_of`, `code_of`), and the user name. The
+    hashes are not checked.
     """
     try:
         number = int(token, 32) if token.isalnum() else 0
@@ -44,15 +45,16 @@ def hash_of(data: bytes) -> str:
 
 @lru_cache(maxsize=1000)
 def digest_of(authdata: str | bytes) -> bytes:
-    """Return a hash of a user's stored password (user_authdata), for `code_of` and `next_code_of`. It is never stored."""
+    """Return a hash of a user's stored password (user_authdata), to compute codes from it. It is never stored."""
     data = authdata if isinstance(authdata, bytes) else authdata.encode(errors="surrogatepass")
     return hashlib.blake2b(data, digest_size=32, person=b"mailapi authdata").digest()
 
 
 def code_of(key: bytes, signed: bytes, authdata: str | bytes) -> bytes:
-    """Compute the code in a session id that no longer matches after the user's password has changed.
+    """Compute the code in a session id that depends on the user's password: a keyed hash of 16 bytes.
 
-    `key`: the secret key. `signed`: the id without its two codes. `authdata`: the stored password (user_authdata).
+    If the code in the id is another one, the password has changed since the log-in. `key`: the secret key. `signed`:
+    the id's version, time, random bits and user name. `authdata`: the stored password (user_authdata).
     """
     data = digest_of(authdata) + signed
     return hashlib.blake2b(data, key=key, digest_size=CODE, person=b"mailapi code").digest()
@@ -70,6 +72,7 @@ def check_of(key: bytes, signed: bytes) -> bytes:
 def next_code_of(key: bytes, authdata: str | bytes) -> bytes:
     """Compute the code to store for a session in which the user sets a new password, so that the session stays valid.
 
-    `key`: the secret key. `authdata`: the new stored password (user_authdata).
+    The code in the id depends on the former password, and is no longer compared. `key`: the secret key. `authdata`:
+    the new stored password (user_authdata).
     """
     return hashlib.blake2b(digest_of(authdata), key=key, digest_size=CODE, person=b"mailapi next").digest()

@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS long_user_name (user_hash TEXT PRIMARY KEY, user_name
 
 
 class SessionKey(Model):
-    """The secret key from which the codes in session ids are computed. The table has one row."""
+    """The secret key of the keyed hashes (BLAKE2b) in session ids. The table has one row."""
 
     secret = BlobField()
 
@@ -30,7 +30,10 @@ class SessionsEnd(Model):
 
 
 class SessionChange(Model):
-    """A session that was ended, or that stays valid after its user has set a new password in it."""
+    """A row for a session that was ended, or in which the user has set a new password. Other sessions have no row.
+
+    After a new password, the code in the session's id no longer fits. Then `next_code` must fit the user's password.
+    """
 
     session_hash = TextField()
     user_hash = TextField()
@@ -39,7 +42,7 @@ class SessionChange(Model):
 
 
 class LongUserName(Model):
-    """A user name that is too long for a session id. The id contains its hash, `user_hash`, instead."""
+    """A row with a user name that is too long for a session id. The id contains its hash, `user_hash`, instead."""
 
     user_hash = TextField()
     user_name = TextField()

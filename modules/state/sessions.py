@@ -59,7 +59,10 @@ class Session:
         self.next_code = next_code  # of a user_authdata that the session has set, or is setting
 
     def fits(self, authdata: str | bytes) -> bool:
-        """Return whether `authdata`, the user's stored password, is that of the log-in or was set in this session."""
+        """Return whether the user's password is unchanged since the log-in, or was changed by this session itself.
+
+        If not, it was changed elsewhere, and the session must end. `authdata`: the stored password (user_authdata).
+        """
         if hmac.compare_digest(code_of(self.key, self.signed, authdata), self.code):
             return True
         return self.next_code is not None and hmac.compare_digest(
@@ -80,7 +83,7 @@ class Sessions:
     def begin(self, user_name: str, authdata: str | bytes, replaced: str | None) -> str:
         """Begin a session of a user, and return its id.
 
-        `authdata`: the user's stored password (user_authdata). `replaced`: the id of a session to end, or None.
+        `authdata`: the stored password; a new one ends the session. `replaced`: the id of a session to end, or None.
         """
         name = user_name.encode()
         user_hash = hash_of(name)
@@ -146,10 +149,9 @@ class Sessions:
         return Session(name.decode(), signed, code, key, next_code)
 
     def check(self, session: Session, token: str, user: dict | None):
-        """Raise LoginRefused unless the session belongs to `user`, and the user still has the same password.
+        """Raise LoginRefused unless the session is that of `user`, whose password was not changed outside of it.
 
-        A new password that was set in the session is accepted. `token`: the session's id. `user`: a row with user_name
-        and user_authdata, or None if there is no such user.
+        `token`: the session's id. `user`: a row with user_name and user_authdata, or None if there is no such user.
         """
         if user and user["user_authdata"] and session.user_name == user["user_name"]:
             if session.fits(user["user_authdata"]):
@@ -168,24 +170,24 @@ class Sessions:
             self.keep(token, session, authdata)
 
     def keep(self, token: str, session: Session, authdata: str | bytes):
-        """Record that a session is valid as long as its user has the stored password `authdata`. `token`: its id."""
-        self.change(token, session, next_code_of(session.key, authdata))
+        """Record that a session stays valid with `authdata`, the user's new stored password. `token`: its id."""
+        self.record_change(token, session, next_code_of(session.key, authdata))
 
     @repeated
     def end(self, token: str):
         """End the session with the id `token`. If that fails, free disk space in the state database and try again."""
         if session := self.find(token):
             try:
-                self.change(token, session, None)
+                self.record_change(token, session, None)
             except StateFailure:
                 self.store.make_room()
-                self.change(token, session, None)
+                self.record_change(token, session, None)
 
-    def change(self, token: str, session: Session, next_code: bytes | None):
-        """Record that a session has ended or, with a `next_code`, that it is valid with the password of that code.
+    def record_change(self, token: str, session: Session, next_code: bytes | None):
+        """Store in the table session_change that a session has ended, or that it stays valid with a new password.
 
-        `token`: the session's id. The end of a session survives a power cut. If the user has too many such records,
-        the user's oldest sessions end.
+        `token`: the session's id. `next_code`: from `next_code_of` for the new password; None for an end, which
+        survives a power cut. If the user has more than 1,000 rows, the oldest sessions end.
         """
         created = int.from_bytes(session.signed[VERSION : VERSION + TIME], "big")
         user_hash, session_hash = hash_of(session.user_name.encode()), hash_of(decoded(token) or b"")
@@ -228,10 +230,7 @@ class Sessions:
         return rows and rows[0][1] or 0
 
     def delete_expired(self):
-        """Delete the stored records of sessions that expired some time ago, at most once a minute.
-
-        A clock that jumps ahead deletes no record of a session that is valid again when the clock is set back.
-        """
+        """Delete the records of sessions that expired more than a week ago by any clock, at most once a minute."""
         now = milliseconds()
         if abs(now - self.cleaned_at) < CLEANED_EVERY:
             return

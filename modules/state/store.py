@@ -56,7 +56,7 @@ class StateTransaction(Transaction):
 
 
 class DurableTransaction(StateTransaction):
-    """A transaction on the state database that survives a power cut as soon as its `with` block has ended."""
+    """A transaction on mailapi's state database that survives a power cut as soon as its `with` block has ended."""
 
     def __enter__(self):
         self.wait_for_disk("FULL")
@@ -82,9 +82,9 @@ class DurableTransaction(StateTransaction):
 
 
 class StateStore(Store):
-    """The state database: a SQLite file that only its owner can read. `schema`: the SQL that creates its tables.
+    """The state database, with sessions, the audit and the like: a SQLite file that only its owner can read.
 
-    If root creates the file, it gets the owner of its folder.
+    `schema`: the SQL that creates its tables. If root creates the file, it gets the owner of its folder.
     """
 
     PRAGMAS: Mapping[str, object] = {"synchronous": "NORMAL"}
@@ -174,13 +174,13 @@ class StateStore(Store):
             raise self.failure(error) from error
 
     def make_room(self):
-        """Make room for the next writes on a full disk: SQLite overwrites its write-ahead log from the start."""
+        """Free space on a full disk by a checkpoint: SQLite then overwrites its write-ahead log from the start."""
         with contextlib.suppress(ApiError, peewee.PeeweeException, sqlite3.Error):
             self.connect().execute("PRAGMA wal_checkpoint(RESTART)")
 
     @staticmethod
     def failure(error: peewee.PeeweeException) -> ApiError:
-        """Convert a database exception to an ApiError: HTTP 503 if the database is locked, else StateFailure."""
+        """Convert a database exception to an ApiError: HTTP 503 if the database is locked, else 500 (StateFailure)."""
         return refusal(error) if is_busy(error) else StateFailure(error)
 
 

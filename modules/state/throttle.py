@@ -43,7 +43,10 @@ class Failure(Model):
 
 
 class ThrottleKey(Model):
-    """The secret key for the numbers in `Failure.subject`, so that nobody can choose names with equal numbers."""
+    """The secret key of the hash that turns names into numbers, such as "bob" into 123 for the count "user 123".
+
+    Without the key, nobody can choose a user name that gets the number of another one. The table has one row.
+    """
 
     secret = TextField()
 
@@ -84,10 +87,13 @@ ADD_KEY = PreparedQuery(ThrottleKey.insert(secret=param("secret")))
 
 @dataclasses.dataclass
 class Attempt:
-    """A log-in that is not too early: its user and network, and the names of the counts that increase if it fails."""
+    """A log-in that may be tried now, since earlier failures do not make it wait. If it fails, it is counted.
+
+    Its attribute `subjects` names the counts that then increase, such as ["address 8", "user 9"].
+    """
 
     user_name: str
-    network: str
+    network: str  # an IPv4 address, or an IPv6 network such as "2001:db8::/64"
     last_login: int | None  # the user's last log-in from this network, in seconds since 1970
     subjects: list[str]  # whose counts increase if it fails
 
@@ -127,7 +133,7 @@ class LoginThrottle:
 
     @repeated
     def prove_writable(self):
-        """Check that failures can be stored, and create a missing secret key. Raise StateFailure if that fails."""
+        """Check that failed log-ins can be stored, and create a missing ThrottleKey. StateFailure if that fails."""
         with self.store.transaction():
             self.store.execute(COUNT_FIRST, subject="none", now=int(time.time()))
             self.store.execute(DELETE_FAILURE, subject="none")
@@ -136,9 +142,10 @@ class LoginThrottle:
         self.written = self.store.identity()
 
     def check(self, user_name: str, address: str) -> Attempt | None:
-        """Raise TooManyFailures if a log-in is too early, after failures of the user or of the client's network.
+        """Raise TooManyFailures if a log-in has to wait, after failures of the user or of the client's network.
 
-        Otherwise return an Attempt; None if the database has no secret key yet. `address`: the client's IP address.
+        Otherwise return an Attempt, which says what to count if the log-in fails. Return None if the database has no
+        secret key yet, so that nothing can be counted. `address`: the client's IP address.
         """
         client, now = network(address), int(time.time())
         expected = self.key
@@ -160,7 +167,8 @@ class LoginThrottle:
     def check_wait(self, subject: str, failures: int, last: int, now: int):
         """Raise TooManyFailures if a log-in at the time `now` is too early after this number of `failures`.
 
-        `subject`: the name of the count. `last`: the time of the last failure. Times are in seconds since 1970.
+        `subject`: the name of the count, such as "user 9". `last`: the time of the last failure. Times are in seconds
+        since 1970.
         """
         longest = LONGEST_WAIT[subject.partition(" ")[0]]
         wait, passed = min(2 ** min(failures - self.free, 20), longest), now - last
@@ -169,7 +177,11 @@ class LoginThrottle:
 
     @repeated
     def record_failure(self, attempt: Attempt):
-        """Count a failed log-in. If that adds a count, also delete old ones."""
+        """Add 1 to the counts of failed log-ins that a failed attempt names in `subjects`, such as "user 9".
+
+        A count without a row in the table `failure` gets one. In this case, rows without a failure in the last hour
+        are deleted.
+        """
         now = int(time.time())
         times, subjects = times_of(now), attempt.subjects
         with self.store.transaction():
@@ -182,30 +194,35 @@ class LoginThrottle:
 
     @repeated
     def remember_network(self, attempt: Attempt):
-        """Store that a user has logged in from a network. Delete networks that are old or too many."""
+        """Store that a user has logged in from a network. Delete those unused for 180 days, or beyond 100."""
         subject = subjects_of(self.key, attempt.user_name, attempt.network)["subject"]
         with self.store.transaction():
             known_networks.remember(self.store, attempt.user_name, subject)
 
     @repeated
     def forget_user(self, user_name: str):
-        """Delete the networks of a user who was deleted. A later user of that name has not logged in there."""
+        """Delete the networks of a deleted user's log-ins. They must not count for a later user of that name."""
         with self.store.transaction():
             known_networks.delete(self.store, known_networks.of_user(self.store, user_name))
 
 
 def bucket(key: str, value: str) -> int:
-    """Hash `value`, a network or user name, to the number in a count's name. Values may have the same number."""
+    """Return the number in the name of a count of failed log-ins, such as 123 in "user 123": a hash below 250,000.
+
+    `value`: what is counted, such as "user bob" or "address 10.0.0.1". Values with equal numbers share a count. `key`:
+    the secret key of the hash.
+    """
     digest = hmac.digest(key.encode(), value.encode(), "sha256")
     return int.from_bytes(digest[:8], "big") % BUCKETS
 
 
 @lru_cache(maxsize=100)
 def subjects_of(key: str, user_name: str, network: str) -> dict[str, str]:
-    """Return the values of `subject` for a log-in: of its three counts, and of its row in the table known_address.
+    """Return the keys (the column `subject`) of the rows for a log-in in the tables `failure` and `known_address`.
 
-    For example {"known": "known 7", "address": "address 8", "user": "user 9", "subject": "…", "former": "…"}. "former"
-    is "subject" as older versions of mailapi stored it. `key`: the secret key.
+    For example {"address": "address 8", "user": "user 9", "known": "known 7", "subject": "3f…", "former": "b2…"}. The
+    first three are counts of failed log-ins: from the network, of the user, and of the user from this network.
+    "subject" is the row in known_address, "former" its key in older versions of mailapi. `key`: the secret key.
     """
     both = sha256(f"both {network} {user_name}")
     counted = {"known": f"{network} {user_name}", "address": network, "user": user_name}
@@ -215,6 +232,10 @@ def subjects_of(key: str, user_name: str, network: str) -> dict[str, str]:
 
 
 def times_of(now: int) -> dict[str, int]:
-    """Return the query parameters for `is_recent`, in seconds: {"after": …, "known_after": …, "latest": …}."""
+    """Return the times between which failures and log-ins count, as parameters of queries, in seconds since 1970.
+
+    Failed log-ins count after "after" (an hour ago), known networks after "known_after" (180 days ago), and both until
+    "latest" (in a minute): {"after": …, "known_after": …, "latest": …}.
+    """
     after, known_after = now - FAILURE_LIFETIME, now - NETWORK_LIFETIME
     return {"after": after, "known_after": known_after, "latest": now + CLOCK_SKEW}
