@@ -72,7 +72,7 @@ def check_of(key: bytes, signed: bytes) -> bytes:
 def next_code_of(key: bytes, authdata: str | bytes) -> bytes:
     """Compute the code to store for a session in which the user sets a new password, so that the session stays valid.
 
-    The code in the id depends on the former password, and is no longer compared. `key`: the secret key. `authdata`:
-    the new stored password (user_authdata).
+    The code in the id depends on the former password. `key`: the secret key. `authdata`: the new stored password
+    (user_authdata).
     """
     return hashlib.blake2b(digest_of(authdata), key=key, digest_size=CODE, person=b"mailapi next").digest()
