@@ -95,7 +95,7 @@ class Config:
     log_file: str = ""
 
     def resolve(self, base: Path) -> "Config":
-        """Make paths absolute, below the folder `base`. Set an empty `state` to its default. Return this Config."""
+        """Make paths absolute, below the folder `base`. An empty setting `state` gets its default. Return self."""
         self.base = base
         self.state = self.state or (self.dbpath if is_url(self.dbpath) else self.dbpath + ".state")
         self.dbpath, self.state = (db if is_url(db) else str(base / db) for db in (self.dbpath, self.state))
@@ -173,7 +173,7 @@ NOT_CONFIGURED = "mailapi is not configured. The log has the cause."
 
 class ApiError(Exception):
     """An error that becomes the answer to a request: JSON with the sentence `status` and the members in `answer`.
-    http: the HTTP status. audit: the sentence for log and audit, if `status` quotes text that must not be there.
+    http: the HTTP status. audit: the sentence for log and audit, if `status` quotes text that must not be in them.
     code: the error's name for programs (docs/wire.md section 9). field: the request's field that is invalid."""
 
     code = field = ""
@@ -208,7 +208,7 @@ class TransactionRolledBack(ApiError):
 
 
 class CommitOutcomeUnknown(ApiError):
-    """The error for a connection that broke during a commit to `store_in_doubt`. The change may be stored or not."""
+    """The error for a connection that broke during a commit. It is unknown if `store_in_doubt` has the change."""
 
     code = "unknown_outcome"
     store_in_doubt: "Store"
@@ -222,7 +222,7 @@ class StateFailure(ApiError):
 
 
 class SchemaMismatch(ApiError):
-    """The error for an unsupported schema version of the master database. The answer has that and api_version."""
+    """The error for a master database of an unsupported version. The answer has schema_version and api_version."""
 
     def __init__(self, version):
         super().__init__("Api version and schema version is not the same.", code="database")
@@ -254,7 +254,7 @@ REFUSED = {"UNIQUE": "duplicate", "FOREIGN": "in_use"}  # how the sentence begin
 
 
 def refusal(error: peewee.PeeweeException, **answer) -> ApiError:
-    """Convert a database exception to ApiError: HTTP 503 if locked, 200 for a refused change (as in PHP), else 500."""
+    """Convert a database exception to ApiError: HTTP 503 if locked, 200 and `answer` for a refused change, or 500."""
     if is_busy(error):
         return ApiError(BUSY, http=503, retry_after=1, code="busy")
     if not isinstance(error, (peewee.IntegrityError, peewee.OperationalError)):
@@ -330,7 +330,7 @@ def long_text(value) -> bytes | None:
 
 
 def file_content(value) -> bytes | None:
-    """Convert the text of an uploaded file to UTF-8 bytes, null to None. On the command line, users give its path."""
+    """Convert the text of an uploaded file to UTF-8 bytes, null to None. The command line sends a file's content."""
     return long_text(value)
 
 
@@ -343,7 +343,7 @@ def address(value) -> str | None:
 
 
 def whole_number(value) -> int | None:
-    """Convert a whole number of at most 18 digits, a JSON number or text, to int, null to None (docs/wire.md F37)."""
+    """Convert a JSON number or text of at most 18 digits to int, null to None; else ValueError (docs/wire.md F37)."""
     if value is None:
         return None
     if not re.fullmatch(r"-?[0-9]{1,18}", raw_text(value) or ""):
@@ -364,7 +364,7 @@ def boolean(value) -> bool:
 
 
 def list_of_text(value) -> list | None:
-    """Convert a JSON list to a list of str, null to None. Entries empty in PHP (null, "0", 0, …) become ""."""
+    """Convert a JSON list to a list of str, null to None. Items that are empty in PHP (null, "0", 0, …) become ""."""
     if value is None:
         return None
     if not isinstance(value, list) and value != {} or len(value) > LONGEST:
@@ -388,10 +388,8 @@ def object_of(**types):
 
 def read_fields(given: dict, types: dict) -> dict:
     """Convert the fields of a request, `given`, and return them. types: {name: function that converts the value}.
-
-    Fields that are not in `types` are left out. Old clients may write "right" in place of "permission" in a name.
-    ApiError (HTTP 400) names the invalid field, as OBJECT.FIELD for a field in an object (docs/wire.md F27).
-    """
+    Fields that are not in `types` are left out. Old clients may write "right" for "permission" in a name: api_right.
+    ApiError (HTTP 400) names the invalid field, as OBJECT.FIELD for a field in an object (docs/wire.md F27)."""
     fields = {}
     for name, read in types.items() if given else ():
         sent = name if name in given else name.replace("permission", "right")
@@ -545,7 +543,7 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 
 
 def encode(answer: dict) -> bytes:
-    """Encode an answer as JSON in UTF-8, with its RawJSON members at the end."""
+    """Encode an answer as JSON in UTF-8. Its members of the type RawJSON, which are encoded already, come last."""
     pieces: list[bytes] = []
     while RawJSON in (kinds := [*map(type, answer.values())]):
         name = [*answer][kinds.index(RawJSON)]  # an action's own, so that there is no quote in it
@@ -590,7 +588,7 @@ def table_name(model: type) -> str:
 
 
 class Model(peewee.Model):
-    """The base class of the tables' peewee models. It belongs to no database: methods of Store run the queries."""
+    """The base class of the tables' peewee models. A model belongs to no database: a Store runs its queries."""
 
     class Meta:
         primary_key = False
@@ -626,7 +624,7 @@ class ApiAddressDelegates(Model):
 
 @dataclasses.dataclass(frozen=True)
 class Generation:
-    """A schema version of the master database, 8 or 9: its word for a permission, and its table of permissions."""
+    """A schema version of the master database: 9, or 8, where "right" stands for "permission" in tables and fields."""
 
     number: int
     permission: str  # the clients' word for a permission, alone and in names
@@ -675,7 +673,8 @@ Statement = tuple[str, Callable[[Mapping], Sequence] | None]  # SQL, and a binde
 
 
 def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
-    """Return a function that turns {name: value} into a statement's list of parameters, or None if it has none."""
+    """Return a function that turns {name: value} into the list `parameters` with these values in place of the Params.
+    Return None if `parameters` is empty."""
     names = [each.name if type(each) is Param else number for number, each in enumerate(parameters)]
     constants = {n: each for n, each in enumerate(parameters) if type(each) is not Param}
     if len(names) < 2:
@@ -716,7 +715,7 @@ class ClosingConnection(sqlite3.Connection):
 
 
 class ThreadConnection(threading.local):
-    """The current thread's connection to a SQLite database, with the identity of the file that it has open."""
+    """The current thread's connection to a SQLite database, and which file it has open, to notice a new file."""
 
     connection: sqlite3.Connection
     identity: tuple | None = None  # of the file that it has open
@@ -755,7 +754,7 @@ class Transaction:
 
 
 class Store:
-    """A SQLite database, with one connection for each thread. A missing file is an error in this class."""
+    """A SQLite database, with one connection for each thread. A missing file is an error; StateStore creates it."""
 
     PRAGMAS: Mapping[str, object] = {"foreign_keys": 1}
     dialect = "SQLite"
@@ -796,7 +795,7 @@ class Store:
         return opened.connection
 
     def missing(self, error: Exception) -> os.stat_result:
-        """Raise CannotOpen for a missing file. A subclass may create the file instead and return its os.stat()."""
+        """Raise CannotOpen for a missing file. A subclass may create it, and return os.stat(). error: of os.stat()."""
         raise CannotOpen(error) from None
 
     def before_opening(self):
@@ -825,7 +824,7 @@ class Store:
         return self.transactions[lock_type]
 
     def run_with_retry(self, work: Callable):
-        """Return work(), which runs one transaction. ServerStore calls it again after TransactionRolledBack."""
+        """Return work(), which runs one transaction. The subclass ServerStore repeats it if it was rolled back."""
         return work()
 
     def make_room(self):
@@ -839,7 +838,8 @@ class Store:
         """Do nothing. ServerStore gives this thread's connection back to its pool."""
 
     def compile(self, query: PreparedQuery | peewee.Node) -> Statement:
-        """Return a query's SQL, and the function from `binder` for its parameters. Compile a prepared query once."""
+        """Return a query's SQL, and a function that turns {name: value} into the list of the SQL's parameters. This
+        is None if the SQL has none. A prepared query is compiled only once."""
         if isinstance(query, PreparedQuery):
             query.compiled[self.dialect] = query.compiled.get(self.dialect) or self.compile(query.query)
             return query.compiled[self.dialect]
@@ -913,7 +913,7 @@ class Store:
 
 def open_store(database: str, schema: str | None = None) -> Store:
     """Return the Store for the path of a SQLite file or a mysql:// URL. schema: the SQL that creates the tables of a
-    state database; None for a master database, which must exist."""
+    state database (sessions, audit); None for a master database (users, addresses), which must exist."""
     if is_url(database):
         return load_part("mariadb.store").ServerStore(database, schema)
     return Store(database) if schema is None else load_part("state.store").StateStore(database, schema)
@@ -970,7 +970,7 @@ class Caller:
         return self.admin or user_name in self.delegated_users
 
     def may_manage(self, expression: str) -> bool:
-        """Return whether the caller may manage an address pattern, as an admin or a delegate (docs/wire.md F09)."""
+        """Return whether the caller, an admin or delegate, may manage a pattern like "%@a.org" (docs/wire.md F09)."""
         return self.admin or any(covers(given, expression) for given in self.delegated_expressions)
 
 
@@ -1012,13 +1012,13 @@ admin_or_delegate = Rule(
 
 
 def delegate_of(field: str, missing: Rule = nobody) -> Rule:
-    """Return a rule that admits admins, and delegates of the user whose name is in the request's field `field`.
+    """Return a Rule that admits admins, and delegates of the user whose name is in the request's field `field`.
     If the field is empty, the rule `missing` decides."""
     return user_rule(field, f"admin, or delegate of {field}", missing, Caller.may_act_for)
 
 
 def owner_or_delegate(field: str, missing: Rule = nobody) -> Rule:
-    """Return a rule that admits admins, the user whose name is in the request's field `field`, and this user's
+    """Return a Rule that admits admins, the user whose name is in the request's field `field`, and this user's
     delegates. If the field is empty, the rule `missing` decides."""
 
     def test(caller, user_name):
@@ -1037,7 +1037,7 @@ def user_rule(field: str, allowed: str, missing: Rule, test: Callable[[Caller, s
 
 
 def address_delegate(field: str) -> Rule:
-    """Return a rule that admits admins, and delegates of the address pattern in the request's field `field`."""
+    """Return a Rule that admits admins, and delegates of the address pattern in the request's field `field`."""
     description = f"admin, or delegate of the expression in {field}"
     return Rule(description, lambda call: call.caller.may_manage(call.body.get(field) or ""))
 
@@ -1076,7 +1076,8 @@ class Endpoint:
         return dict.fromkeys(self.needed(generation), php_text) | self.optional
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
-        """Convert a request's fields. Return two dictionaries: fields in `body`, and fields in the URL's `query`."""
+        """Convert a request's values by the action's field types. Return two dictionaries, {field: value}: of `body`,
+        and of the URL's `query`. generation: the database's schema version, on which the fields may depend."""
         if not body and not self.download and self.query.keys().isdisjoint(query):
             return {}, {}
         fields = self.fields(generation)
@@ -1085,7 +1086,7 @@ class Endpoint:
         return read_fields(query | body if self.download else body, fields), read_fields(query, self.query)
 
     def run(self, module: "Module", call: "Call") -> dict:
-        """Check required fields and access, run the action, and return its result. Raise ApiError if it is refused."""
+        """Check fields and access of a request, `call`. Run the action and return its result. ApiError if refused."""
         if call.restriction:
             call.restriction(module, self)
         for field, sentence in self.needed(call.generation).items() if self.required else ():
@@ -1100,15 +1101,13 @@ class Endpoint:
 
 
 def body_limit(declared: int | str, config: Config) -> int:
-    """Return the most bytes of a request body. declared: a number, or the name of a setting; 0 means max_body."""
+    """Return the most bytes of a request body. declared: a number, or the name of a setting; 0: config.max_body."""
     return (getattr(config, declared) if isinstance(declared, str) else declared) or config.max_body
 
 
 def endpoint(*, allow, **declared):
-    """Decorate a method of a Module to make it an action of the API. declared: further attributes of Endpoint.
-
-    allow: a Rule, or a tuple of rules that must all admit the caller.
-    """
+    """Decorate a method of a Module to make it an action of the API. allow: a Rule, or a tuple of rules that must
+    all admit the caller. declared: further attributes of Endpoint, such as read_only=True."""
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
         raise TypeError("allow takes one or more of the access rules")
@@ -1121,7 +1120,7 @@ def endpoint(*, allow, **declared):
 
 
 class Active:
-    """The users who are active in a module. Their names are in the columns `fields` of the rows that match `where`."""
+    """The users who are active in a module: those in the columns `fields` of its rows that match `where`."""
 
     def __init__(self, *fields: peewee.Field, where=None):
         rows = [field.model.select(field) for field in fields]
@@ -1159,13 +1158,13 @@ class Module:
         self.app, self.name = app, name
 
     def on_request(self, event):
-        """React to the end of a request. event: see http/event.py. Not called for successful reads in a session."""
+        """Take note of a finished request. event: see http/event.py. Not called for successful reads in a session."""
 
     def on_user_deleted(self, user_name: str):
         """Delete what this module stores about a deleted user, so that a later user of that name does not get it."""
 
     def has_rows_of(self, user_name: str) -> bool:
-        """Return whether the module stores data under this user name. Delegates cannot add a user of such a name."""
+        """Return whether the module has data under this user name. Delegates must not get it by adding such a user."""
         return False
 
     def bearer(self, call: "Call", token: str, address: str) -> "Bearer | None":
@@ -1173,7 +1172,7 @@ class Module:
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
         """Return {"user_name": …, "user_authdata": …} if another database decides about a user's log-in, else None.
-        It replaces the user's row of `users`. An optional member "verify" is a function verify(password, authdata).
+        It replaces the user's row of `users`. An optional member "verify" replaces the function verify(password, authdata).
         logging_in: True if the request has a password, False if it has a session or token."""
 
     def on_login(self, call: "Call", password: str):
@@ -1182,11 +1181,11 @@ class Module:
     def on_user_change(
         self, call: "Call", change: str, user_name: str, password: str | None
     ) -> "Participant | None":
-        """Prepare a user's "add", "delete" or "set_password" in another database, and return the prepared change.
-        Return None if there is nothing to do. Raise ApiError to refuse the change."""
+        """Prepare a user's "add", "delete" or "set_password" in another database. Return a Participant to commit it,
+        or None if there is nothing to do. Raise ApiError to refuse the change."""
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
-        """Return the users in another database, or only `user_name`, as [{"user_name": "bob", "user_login": 1}]."""
+        """Return the users in another database, or only `user_name`: [{"user_name": "bob", "user_login": 1}]."""
         return []
 
     def check(self, repair: bool) -> Iterable[tuple[bool | None, str]]:
@@ -1386,11 +1385,11 @@ class Call:
         self.check_identity: Callable[[dict | None], None] = lambda user: None
 
     def reset_changes(self):
-        """Forget which users this call has changed, before its transaction runs or is repeated."""
+        """Forget which users this request has changed, before its transaction runs or is repeated."""
         self.new_authdata, self.deleted_users, self.participants = {}, [], []
 
     def identify(self):
-        """Read the caller's permissions in the current transaction. LoginRefused if the log-in is no longer valid."""
+        """Set `caller`, with its permissions as of this transaction. LoginRefused if the log-in is no longer valid."""
         if self.user_name is None:
             self.caller, self.identified = Caller(self.db, None, ["admin"]), True
             return
@@ -1413,7 +1412,7 @@ class Call:
         return self.generation.in_generation(sentence)
 
     def enlist(self, change: str, user_name: str, password: str | None = None):
-        """Prepare a user's "add", "delete" or "set_password" in other databases, to commit with the transaction."""
+        """Prepare a user's "add", "delete" or "set_password" in modules' databases, to commit with the transaction."""
         for module in self.app.listeners["on_user_change"]:
             if participant := module.on_user_change(self, change, user_name, password):
                 self.participants.append(participant)
@@ -1453,10 +1452,10 @@ class Participant:
     authdata: str | None = None  # the user's authdata from now on, for their sessions
 
     def commit(self):
-        """Commit the change, because the master database has committed. Raises nothing."""
+        """Commit the prepared change, because the master database has committed. Log errors; raise nothing."""
 
     def rollback(self):
-        """Roll the change back, because the master database has rolled back. Raises nothing."""
+        """Roll the prepared change back, because the master database has rolled back. Log errors; raise nothing."""
 
     def leave(self):
         """Leave the change prepared, because it is unknown if the master database has committed. Raises nothing."""
@@ -1464,7 +1463,7 @@ class Participant:
 
 @dataclasses.dataclass
 class Bearer:
-    """The owner of a bearer token, and a function that refuses actions which the token does not permit."""
+    """The owner of a bearer token, and a function that raises ApiError for actions which the token does not permit."""
 
     user_name: str
     via: str  # the token's name in the audit
@@ -1476,7 +1475,7 @@ class Bearer:
 
 
 class Application:
-    """The WSGI application for one master database. A process can have several."""
+    """The WSGI application for one master database (users, addresses). A process can have several."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -1511,7 +1510,7 @@ class Application:
         return [m for m in self.modules.values() if getattr(type(m), hook) is not getattr(Module, hook)]
 
     def listed(self) -> dict[str, Module]:
-        """Return {class name: module} in the order of the setting modulelist, such as {"User": …, "Address": …}."""
+        """Return the modules in the setting modulelist, in its order: {"User": module, "Address": module, …}."""
         return {module.name: module for module in self.modules.values() if module.name}
 
     def __call__(self, environ, start_response):
@@ -1594,7 +1593,7 @@ class Application:
     ##### Transactions: each one on the master database begins and ends here
 
     def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
-        """Check the caller, run the action `chosen` unless it is None, and return the answer's members or a File."""
+        """Check the caller, run the action `chosen` (None: only log in), and return the answer's members or a File."""
         if chosen and chosen.manages_transactions:
             call.reset_changes()
             self.identify(call)
@@ -1610,18 +1609,18 @@ class Application:
         return added
 
     def identify(self, call: Call):
-        """Read the caller's permissions in a transaction of its own, for an action that begins transactions itself."""
+        """Set `call.caller` in a transaction of its own, for an action that begins its transactions itself."""
         with self.db.transaction("DEFERRED"):
             call.identify()
 
     def run_read(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
-        """Run a read-only action in a transaction and return its result. If `chosen` is None, return {}."""
+        """Run a read-only action in a transaction and return its result, or {} if `chosen` is None (only log in)."""
         with self.db.transaction("DEFERRED"):
             call.identify()
             return chosen.run(module, call) if chosen else {}
 
     def run_write(self, call: Call, module: Module, chosen: Endpoint) -> dict:
-        """Run an action in one transaction, with its changes in other databases, and return its result."""
+        """Run an action in one transaction, commit its changes in other databases, too, and return its result."""
         call.reset_changes()
         try:
             with self.db.transaction():
@@ -1649,7 +1648,7 @@ class Application:
         return False
 
     def end_sessions(self, call: Call):
-        """End the other sessions of users with a changed password (wire.md F19), and tell modules of deleted users."""
+        """End the other sessions of users with a password changed by `call`, and tell modules of deleted users."""
         try:
             for user_name, authdata in call.new_authdata.items():
                 own = user_name == call.user_name and authdata
@@ -1682,14 +1681,15 @@ class Application:
     ##### Credentials
 
     def external_credentials(self, user_name: str, logging_in: bool = False) -> dict | None:
-        """Return the first result of Module.external_credentials that is not None. None if no module has one."""
+        """Return {"user_name": …, "user_authdata": …} if a module has the user in another database, else None."""
         for module in self.credential_providers:
             if (row := module.external_credentials(user_name, logging_in)) is not None:
                 return row
         return None
 
     def credentials(self, user_name: str) -> dict | None:
-        """Return a user's {"user_name": …, "user_authdata": …}, from another database or `users`, else None."""
+        """Return a user's {"user_name": …, "user_authdata": …}: from a module with the user in another database, else
+        from the table `users`. Return None if there is no such user."""
         return self.external_credentials(user_name) or self.db.one(CREDENTIALS_OF, user=user_name)
 
 
@@ -1844,13 +1844,13 @@ class RequestHandler:
         return self.act(call, module, unread, auth, query)
 
     def admit(self, module: Module, read_only: bool) -> Call:
-        """Authenticate a request below `mounts` by HTTP Basic or a token. Return its Call. ApiError (HTTP 401) if it fails."""
+        """Log in the caller of a request to a mount, by HTTP Basic or token. Return its Call. ApiError on failure."""
         return load_part("http.mounts").admit(self, module, read_only)
 
     ##### The body
 
     def read_body(self, chosen: Endpoint | None) -> tuple[dict | bytes, dict | None]:
-        """Return the body's JSON object, and its member `auth` or None. A large body stays bytes, not yet parsed."""
+        """Return the body's JSON object, or its bytes if it is large, and the object's member `auth` or None."""
         config, length = self.app.config, body_length(self.environ)
         most = body_limit(chosen.max_body, config) if chosen and chosen.max_body else config.max_body
         if length is None or SMALL_BODY < length <= most:
@@ -1880,7 +1880,7 @@ class RequestHandler:
             self.use_session(call)
 
     def check_password(self, call: Call, user_name: str, given: str | None, remember: bool = True):
-        """Authenticate a user by the password `given`, or raise LoginRefused. remember: begin a session, too."""
+        """Set call.user_name if the password `given` is right; LoginRefused if not. remember: begin a session, too."""
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!", "wrong_credentials")
@@ -1933,7 +1933,7 @@ class RequestHandler:
         call.check_identity = partial(sessions.check, session, token)
 
     def refuse_change_by_link(self):
-        """Raise ApiError (HTTP 405) for a GET request with a session cookie, as a link in a mail could send it."""
+        """Raise ApiError (HTTP 405) if a change comes as GET with a session cookie, as from a link in a mail."""
         if self.via == "session" and self.environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             self.headers.append(("Allow", "POST"))
             raise ApiError("Use POST.", http=405)
@@ -1941,7 +1941,7 @@ class RequestHandler:
     ##### The fields and the action
 
     def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
-        """Convert the request's fields and store them in `call`. Parse the body first if it is still bytes."""
+        """Convert the request's fields and store them in `call`. body: bytes if not parsed yet. auth: its member."""
         if isinstance(body, bytes):
             fields = load_part("http.large_bodies").read_for_caller(call, self.chosen, body, auth)
         else:
@@ -1956,7 +1956,7 @@ class RequestHandler:
             call.body, call.query = self.chosen.read(call.generation, fields, query)
 
     def act(self, call: Call, module: Module, unread: list, auth: dict | None, query: dict) -> dict:
-        """Run the action and return the whole answer. A refusal with HTTP status 200 is part of it, and not raised.
+        """Run the action and return the whole answer. A refusal with HTTP 200, as in PHP, is returned, not raised.
         unread: a list of one, the body. It is removed from the list, so that the action can free its memory."""
         try:
             self.read_fields(call, unread.pop(), auth, query)
