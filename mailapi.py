@@ -1172,7 +1172,7 @@ class Module:
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
         """Return {"user_name": …, "user_authdata": …} if another database decides about a user's log-in, else None.
-        It replaces the user's row of `users`. An optional member "verify" replaces the function verify(password, authdata).
+        It replaces the user's row of `users`. An optional "verify" is used in place of verify(password, authdata).
         logging_in: True if the request has a password, False if it has a session or token."""
 
     def on_login(self, call: "Call", password: str):

@@ -80,8 +80,8 @@ def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipa
 def is_trusted(address: str, proxies: list) -> bool:
     """Return whether an IP address belongs to a trusted proxy.
 
-    `proxies`: the IP networks of the trusted proxies. If there are any, "", the address of a Unix socket, is trusted,
-    too.
+    `proxies`: the IP networks of the trusted proxies. Unless it is empty, the address "", that of a Unix socket, is
+    trusted, too.
     """
     try:
         return bool(proxies) and (not address or any(ip(address) in network for network in proxies))

@@ -11,8 +11,8 @@ MOST_DISCARDED = 32 * 1024 * 1024  # bytes
 def declared_limit(app: Application, path: str, query_string: str) -> int | str:
     """Return the most bytes that a request's body may have, as the requested action declares (`max_body`).
 
-    The result is a number, or the name of a setting in config.py that has the number. Returns 0 if nothing is
-    declared. `path`: the URL path without its first slash. `query_string`: the query of the URL.
+    The result is a number, or the name of a setting in config.py, from which the caller reads the number. Returns 0 if
+    nothing is declared. `path`: the URL path without its first slash. `query_string`: the query of the URL.
     """
     first, _, below = path.partition("/")
     if first in app.mounts:
@@ -58,7 +58,7 @@ class SharedLimit:
         self.most, self.used, self.lock = most, 0, threading.Lock()
 
     def take(self, size: int) -> int:
-        """Reserve `size` bytes, and return `size`. ApiError (HTTP 503) if this would exceed the limit.
+        """Reserve `size` bytes of memory, and return `size`. ApiError (HTTP 503) if this would exceed the limit.
 
         Any size is allowed as long as nothing else is reserved.
         """

@@ -161,7 +161,7 @@ class Channel(HTTPChannel):
         self.total_outbufs_len += len(data)
 
     def wait_for_reader(self):
-        """Wait until the client has received enough of its stored answer. ClientDisconnected if too many threads wait.
+        """Wait until at most `most_unread` / 2 bytes are left to send. ClientDisconnected if too many threads wait.
 
         The wait also ends when the connection is closed, for example because the client reads nothing.
         """
@@ -184,7 +184,7 @@ class Channel(HTTPChannel):
                 self.start()
 
     def start(self):
-        """Schedule the next waiting request if the answer before it is sent. The caller must hold `requests_lock`."""
+        """Schedule this connection's next request if the last answer is sent. The caller must hold `requests_lock`."""
         if self.parked and not self.total_outbufs_len:
             self.parked = False
             self.server.task_dispatcher.add_task(self)
@@ -223,7 +223,10 @@ class Channel(HTTPChannel):
                 request.close()
 
     def measure(self, now: float) -> bool:
-        """Store the client's speed in `pace`. Return whether it was too slow for too long. `now`: monotonic time."""
+        """Store in `pace` how many bytes a second the client moves. Return whether it must be disconnected.
+
+        That is the case if it was too slow for `channel_timeout` seconds. `now`: monotonic time.
+        """
         waits = bool(self.total_outbufs_len or self.discard or self.request is not None and not self.requests)
         moved, seconds = self.bytes_in + self.bytes_out - unsent(self.socket), now - self.measured_at
         self.pace = (moved - self.measured) / seconds if waits and self.waited and seconds > 0 else math.inf

@@ -44,7 +44,7 @@ class Event:
         return self.status in SUCCESSFUL
 
     def describe(self, call: Call, chosen: Endpoint | None):
-        """Set the attributes that say who called which action, and for which users and objects. Secrets are left out.
+        """Set this event's attributes: who called which action, and for which users and objects. Secrets are left out.
 
         `call`: the request. `chosen`: the action, or None if the request was refused before an action was found.
         """
@@ -67,7 +67,7 @@ class Event:
         """Return the names of the users who logged in, tried to log in, or were changed by the request.
 
         The fields in USER_FIELDS name changed users. If the change was refused, those are left out, or else anybody
-        could fill the list of another user.
+        could fill another user's list of events in the audit.
         """
         fields = call.body
         names = [self.user_name] if self.logs_in or not self.confirmed else []

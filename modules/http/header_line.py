@@ -17,5 +17,9 @@ HEADER_LINE = re.compile(
 
 
 def install():
-    """Make waitress use FIRST_LINE and HEADER_LINE in the whole process."""
+    """Replace the regular expressions of waitress that match the first line and the header lines of requests.
+
+    FIRST_LINE and HEADER_LINE match the same lines, but quickly: those of waitress may need ten seconds for one. This
+    holds for the whole process.
+    """
     waitress.parser.first_line_re, waitress.parser.HEADER_FIELD_RE = FIRST_LINE, HEADER_LINE

@@ -43,8 +43,8 @@ def read_for_caller(call: Call, chosen: Endpoint | None, raw: bytes, auth: dict 
     """Check that the caller is logged in and may use the action. Then parse a large body, and return the dictionary.
 
     Access rules that need fields of the request are not checked. `chosen`: the action, or None. `raw`: the body.
-    `auth`: the user name and password by which the caller logged in, if any. ApiError (HTTP 400) if the member `auth`
-    of the body differs.
+    `auth`: the user name and password by which the caller logged in, if any. ApiError (HTTP 400) if the body's member
+    `auth` is not the same.
     """
     call.app.identify(call)
     check_caller_rules(call, chosen)
@@ -147,7 +147,8 @@ def complete_size(piece: bytes) -> int:
 def restore_strings(fields: dict, set_aside: dict[str, bytes]) -> dict:
     """Replace the placeholders in a parsed object by the long strings for which they stand, and return the object.
 
-    `set_aside`: {placeholder: string}. ApiError (HTTP 413) if a placeholder is the key of a member.
+    Long strings are decoded apart from the object, to save memory. `set_aside`: {placeholder: string}. ApiError (HTTP
+    413) if a placeholder is the key of a member.
     """
     todo: list = [fields]
     while todo:

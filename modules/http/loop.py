@@ -30,9 +30,11 @@ SECONDS_TO_JOIN = 1  # after that, for threads to end
 
 
 class Loop:
-    """The threads of the server. One thread at a time serves all connections: this is called "running the loop".
+    """The threads of the server, which take turns: the thread whose turn it is waits for events on all connections.
 
-    `threads`: how many, without the main thread. waitress uses this object as its task dispatcher.
+    This is called "running the loop". The thread also answers the requests that arrive. If an answer takes long, the
+    turn goes to a spare thread, one that has nothing to do. `threads`: how many, without the main thread. waitress
+    adds requests by `add_task`.
     """
 
     def __init__(self, threads: int):
@@ -51,9 +53,10 @@ class Loop:
         self.sleeping, self.alarm = False, locked()  # the main thread
 
     def add_task(self, channel: "Channel"):
-        """Schedule the answer to the next request of a connection.
+        """Add a connection to the queue `tasks`: its next request is to be answered. waitress calls this.
 
-        A thread that does not serve the connections at the moment must call `poller.note_change` afterwards.
+        The thread that waits for events on all connections empties the queue. Any other thread must call
+        `poller.note_change` after this, to wake that thread.
         """
         self.tasks.append(channel)
 
@@ -78,9 +81,10 @@ class Loop:
             raise RuntimeError("The server's loop failed.")
 
     def check_until(self, reached: Callable[[], bool], seconds: float = math.inf):
-        """Watch the thread that serves the connections, until `reached` returns True or `seconds` have passed.
+        """Check every 2 ms for a slow answer, until `reached` returns True or `seconds` have passed.
 
-        The main thread calls this. If an answer takes too long, a free thread takes over the connections.
+        A slow answer keeps its thread from waiting for further requests. Then a spare thread, which has nothing to do,
+        begins to wait for them. The main thread calls this.
         """
         idle, until = 0, time.monotonic() + seconds
         while not reached() and time.monotonic() < until:
@@ -91,9 +95,9 @@ class Loop:
                 idle = 0
 
     def replace_busy_thread(self) -> bool:
-        """Let a free thread serve the connections if the thread that serves them takes too long for an answer.
+        """Let a spare thread wait for requests if the thread that does so has been answering one for over 2 ms.
 
-        Returns whether the thread that served them was working on an answer.
+        A spare thread has nothing else to do. Return whether the first thread was answering a request at all.
         """
         began = self.began
         if began is not None and time.monotonic() - began > PATIENCE:
@@ -104,7 +108,7 @@ class Loop:
         return began is not None
 
     def sleep_until_answer(self):
-        """Put the main thread to sleep until another thread begins to answer a request, or `stop` is called."""
+        """Put the main thread to sleep while there is no answer to check: until one begins, or `stop` is called."""
         self.sleeping = True
         if self.began is None and not self.ending:
             self.alarm.acquire()
@@ -136,9 +140,10 @@ class Loop:
     ########## The other threads
 
     def work(self, has_loop: bool):
-        """Run one of the threads until the server ends: serve the connections, answer a request, or wait until needed.
+        """Run one of the threads until the server ends: when it is its turn, wait for events on all connections.
 
-        `has_loop`: True for the thread that serves the connections at first.
+        Otherwise answer a request that no other thread can answer, or wait for the next turn. `has_loop`: True for the
+        thread that has the first turn.
         """
         turn = locked()
         try:
@@ -156,9 +161,10 @@ class Loop:
             self.stop()
 
     def take_task(self, turn: threading.Lock) -> "Channel | None":
-        """Return a connection whose request this thread must answer. Return None if this thread becomes a free one.
+        """Return a connection whose request the current thread must answer, because no thread is spare.
 
-        A free thread must wait until the lock `turn` is released, and then serve the connections.
+        Without such a request, return None: the current thread is spare now. It must wait until its lock `turn` is
+        released, and then wait for events on all connections.
         """
         with self.lock:
             if self.tasks and not self.spare:
@@ -170,7 +176,7 @@ class Loop:
             return None
 
     def answer(self, channel: "Channel"):
-        """Answer the next request of a connection. The caller must have added 1 to the attribute `answering`."""
+        """Answer the next request of a connection. The caller must have added 1 to `self.answering`."""
         try:
             channel.service()
         except BaseException:
@@ -181,7 +187,7 @@ class Loop:
         self.poller.note_change(channel)
 
     def run_loop(self):
-        """Serve the connections until the server ends, or until another thread has taken them over."""
+        """Wait for events on all connections and handle them, until the server ends or a spare thread takes over."""
         turn = self.turn
         self.poller.thread = threading.get_ident()  # first: threads that add a task from now on wake this one
         while not self.over:
@@ -193,10 +199,10 @@ class Loop:
                 return
 
     def answer_tasks(self, turn: int) -> bool:
-        """Answer the scheduled requests. Return False if another thread has taken over the connections meanwhile.
+        """Answer the requests in the queue `tasks`. Return False if a spare thread has taken over this thread's turn.
 
-        Stops early if no thread is free to take over. `turn`: the value of `self.turn` when this thread began to serve
-        the connections.
+        The spare thread then waits for events on all connections. That happens during a slow answer. Stop early if no
+        thread is spare. `turn`: the value of `self.turn` when this thread began to wait for events.
         """
         for _ in range(len(self.tasks)):
             with self.lock:

@@ -31,7 +31,7 @@ BASIC_CHALLENGE = 'Basic realm="mailapi", charset="UTF-8"'
 
 
 def answer(handler: RequestHandler, first: str, below: str) -> dict:
-    """Let a module answer a request to its mount. Return the JSON object that the audit records.
+    """Let a module answer a request to its mount, a URL path like /dav. Return {"status": "ok", …} for the audit.
 
     `first`: the mount, such as "dav", the first segment of the URL path. `below`: the rest of the path. The response
     becomes handler.mounted_response. ApiError if the module refuses the request.
@@ -52,7 +52,7 @@ def answer(handler: RequestHandler, first: str, below: str) -> dict:
 
 
 def with_error_status(refused: ApiError, http: int) -> ApiError:
-    """Return the same error, with the status `http` in place of HTTP 200, which clients of a mount take for success."""
+    """Return the same error, with the status `http` in place of HTTP 200, which WebDAV clients take for success."""
     return ApiError(
         refused.status,
         http if refused.http == 200 else refused.http,
@@ -64,7 +64,7 @@ def with_error_status(refused: ApiError, http: int) -> ApiError:
 
 
 def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
-    """Log in the caller of a request to a mount of `module`. Return the Call object, which then has the caller.
+    """Log in the caller of a request to a URL path of `module`, such as /dav. Return the Call, with the caller in it.
 
     `read_only`: whether the request changes nothing, so that a token for reading suffices. ApiError with HTTP 401 if
     the log-in fails, and with HTTP 403 if a page of another site sent the request.

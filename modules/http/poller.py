@@ -56,7 +56,7 @@ class Poller:
                 yield dispatcher, events
 
     def note_change(self, channel: "Channel"):
-        """Note that a connection may wait for other events than before. Any thread may call this."""
+        """Note that a connection may wait for other events now, such as POLLOUT. Any thread may call this."""
         self.changed.append(channel)
         self.wake()
 
@@ -67,7 +67,7 @@ class Poller:
             os.write(self.pipe_in, b"x")
 
     def register_changed(self):
-        """Tell the system for which events the changed dispatchers wait now."""
+        """Tell the system (epoll) for which events dispatchers in `changed`, and servers that are due, wait now."""
         while self.changed:
             self.register(self.changed.popleft())
         for server in self.servers:
@@ -75,7 +75,7 @@ class Poller:
                 self.register(server)
 
     def register(self, dispatcher):
-        """Tell the system for which events a dispatcher waits now. Close the dispatcher if the system refuses."""
+        """Tell the system (epoll) for which events a connection or server waits. Close it if the system refuses."""
         fd = dispatcher._fileno
         if self.map.get(fd) is not dispatcher:  # it was closed
             return

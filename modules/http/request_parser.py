@@ -111,8 +111,8 @@ class RequestParser(HTTPRequestParser):
     def refuse(self, error: Error | None = None):
         """Stop parsing the request, and discard the rest of its body.
 
-        The client gets `error`. Without an error, the application is called without a body, and answers that the body
-        is too long.
+        The client gets `error`. None means that the body is too long: the application is called without it, and says
+        so.
         """
         self.close()
         self.body_rcv, self.error, self.completed, self.refused = None, error, True, True

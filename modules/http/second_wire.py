@@ -30,7 +30,7 @@ BEARER_CHALLENGE = 'Bearer realm="mailapi"'
 
 
 class SecondWireHandler(RequestHandler):
-    """The handler of one request of the form MODULE/ACTION."""
+    """The handler of one request of the form MODULE/ACTION, called the second wire (docs/wire.md section 9)."""
 
     def outcome(self) -> tuple[dict, int]:
         """Process the request. Return the answer and the HTTP status, such as ({"status": "ok", "code": "ok"}, 200).
@@ -87,7 +87,8 @@ class SecondWireHandler(RequestHandler):
     def find_action(self, generation: Generation):
         """Find the module and the action that the URL path names, and store them in `module` and `chosen`.
 
-        ApiError (HTTP 404) if there is no such module or action. Its message suggests a similar name.
+        `generation`: the database's schema version, which some modules do not support. ApiError (HTTP 404) if there is
+        no such module or action. Its message suggests a similar name.
         """
         first, slash, action = self.path.partition("/")
         name = first if slash else ""
@@ -141,10 +142,10 @@ class SecondWireHandler(RequestHandler):
     ##### The body
 
     def read_json(self, method: str) -> tuple[dict | bytes, dict | None]:
-        """Return the body of the request, parsed as a dictionary, and its member `auth`, or None if it has none.
+        """Return (body, auth): the request's body, parsed as a dictionary, and its member `auth`, or else None.
 
-        A large body is returned as bytes. `method`: the HTTP method. ApiError with HTTP 415 if the body is not
-        declared as JSON, and with HTTP 400 for a GET with a body or a POST with a query.
+        The body is bytes if it is large. `method`: the HTTP method. ApiError with HTTP 415 if the body is not declared
+        as JSON, and with HTTP 400 for a GET with a body or a POST with a query.
         """
         has_body = self.environ.get("CONTENT_LENGTH") not in (None, "", "0") or (
             "HTTP_TRANSFER_ENCODING" in self.environ
@@ -161,7 +162,7 @@ class SecondWireHandler(RequestHandler):
 
     @staticmethod
     def parse(raw: bytes) -> dict:
-        """Parse a body as a JSON object. Return {} if the body is empty. ApiError if it is blank or no JSON object."""
+        """Parse a body as a JSON object. Return {} for an empty body. ApiError if it has only blanks, or is no JSON object."""
         if raw.isspace():
             raise ApiError("Invalid JSON in request body.", http=400, code="invalid_json")
         return read_object(raw)
@@ -215,8 +216,8 @@ class SecondWireHandler(RequestHandler):
     def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
         """Check that the caller may use the action, then put the request's fields into `call`.
 
-        `body`: the parsed body, or bytes if it is large and not yet parsed. `auth`: the body's member `auth`. `query`:
-        ignored, since the fields of a GET are read from the URL. ApiError if the caller or a field is refused.
+        `body`: the parsed body, or bytes if it is large and not yet parsed. `auth`: the body's member `auth`. `query`
+        is not used: this method itself reads the URL's query. ApiError if the caller or a field is refused.
         """
         assert self.chosen and self.module
         self.check_caller(call, self.module, self.chosen)

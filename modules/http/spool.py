@@ -29,9 +29,10 @@ class Spooled:
         self.all_fast = False  # no connection was slow enough in this interval
 
     def reserve(self, connection, size: int):
-        """Reserve `size` bytes of the limit for a connection. If fewer are free, close slow other connections.
+        """Reserve `size` bytes in temporary files for a connection.
 
-        The slowest connection is closed first. NoRoom if closing all slow ones is not enough.
+        If the limit leaves fewer, close slow other connections, the slowest one first. NoRoom if closing all slow ones
+        is not enough.
         """
         with self.lock:
             victims = self.connections_to_close(connection, size)
@@ -43,7 +44,7 @@ class Spooled:
             self.sizes[connection] = self.sizes.get(connection, 0) + size
 
     def release(self, connection, size: int):
-        """Free `size` bytes that were reserved for a connection. Do nothing if `reserve` has closed the connection."""
+        """Free `size` bytes in temporary files of a connection. Do nothing if it was closed to make room."""
         with self.lock:
             size = min(size, self.sizes.get(connection, 0))
             self.used -= size
@@ -53,9 +54,10 @@ class Spooled:
                 self.sizes[connection] -= size
 
     def connections_to_close(self, connection, size: int) -> list:
-        """Return the slow connections that must be closed to reserve `size` bytes for `connection`, slowest first.
+        """Return the slow connections to close, slowest first, to make room for `size` bytes in temporary files.
 
-        Returns [] if the bytes are free already. NoRoom if closing all slow connections is not enough.
+        `connection`: the one that needs the room. Return [] if there is room already. NoRoom if closing all slow
+        connections is not enough.
         """
         excess = self.used + size - self.limit
         victims: list = []
@@ -73,18 +75,19 @@ class Spooled:
         raise NoRoom
 
     def is_slow(self, connection) -> bool:
-        """Return whether a connection is so slow that it may be closed when the limit is reached."""
+        """Return whether a connection is so slow, in bytes a second, that it may be closed to free temporary files."""
         return connection.pace < max(SLOW, self.sizes.get(connection, 0) / LONGEST_HOLD)
 
     def check(self, connection, size: int):
-        """Raise NoRoom if `reserve` would raise it. Reserve nothing, and close no connection."""
+        """Raise NoRoom if `size` bytes in temporary files cannot be reserved. Reserve and close nothing."""
         with self.lock:
             self.connections_to_close(connection, size)
 
     def new_interval(self) -> tuple[int, int]:
-        """Return how many requests were refused and how many connections were closed since the last call.
+        """Return how many requests found no room and how many connections were closed, since the last call.
 
-        Call it after the `pace` of all connections was measured.
+        Call this when the speed of each connection (its `pace`) was just measured. Slow connections, which may be
+        closed to make room, are then looked for again.
         """
         with self.lock:
             counts, self.refused, self.closed, self.all_fast = (self.refused, self.closed), 0, 0, False
@@ -106,7 +109,7 @@ class Spool:
         return self.end - self.start
 
     def append(self, data):
-        """Add bytes at the end of the queue. NoRoom if they need a temporary file, and its limit is reached."""
+        """Add bytes at the end of this byte queue. NoRoom if they need a temporary file, and its limit is reached."""
         if self.connection is None:
             raise NoRoom
         if self.file is None and self.end + len(data) <= IN_MEMORY:
@@ -148,7 +151,7 @@ class Spool:
         """Do nothing. waitress calls this to free memory, which is not needed here."""
 
     def getfile(self):
-        """Return all bytes of the queue as a file object. After this, nothing can be appended."""
+        """Return all bytes of this byte queue as a file object. After this, nothing can be appended."""
         if self.file is None:
             return io.BytesIO(self.memory)
         self.file.seek(0)

@@ -84,7 +84,7 @@ class StaticFolders:
         return serve(environ, start_response)
 
     def route(self, path: str) -> tuple[str, str, Callable]:
-        """Split a URL path after the path of the API or of a folder, and find the WSGI application that serves that.
+        """Find the WSGI application for a URL path: the API, or a folder of static files. Split the path there.
 
         For example, "/admin/a.js" gives ("/admin", "/a.js", application).
         """
@@ -103,7 +103,7 @@ class StaticFolders:
 
 
 def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool):
-    """Raise ConfigError if the API or another folder already uses the URL path `url` of a folder.
+    """Raise ConfigError if the URL path `url` of a folder of static files is in use, by the API or another folder.
 
     `mount`: the URL path of the API. `taken`: whether another folder uses `url`.
     """

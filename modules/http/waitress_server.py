@@ -100,9 +100,9 @@ def create_server(
 
     `app`: the application, with a method `body_limit(path, query_string)`. `sockets`: from `listen`. `max_spooled`:
     the most bytes in the temporary files of all connections together. `most_unread`: the most bytes of an answer that
-    are stored for a slow client. `threads`: how many slow answers can be made at the same time. `lifeline`: the file
-    descriptor of a pipe. The server stops when the pipe is closed. `adjustments`: settings of waitress. ConfigError if
-    this version of waitress is not supported.
+    are stored for a slow client. `threads`: how many slow answers can be made at the same time, in addition to quick
+    ones. `lifeline`: the file descriptor of a pipe. The server stops when the pipe is closed. `adjustments`: settings
+    of waitress. ConfigError if this version of waitress is not supported.
     """
     refuse_other_waitress()
     settings = Adjustments(
@@ -153,7 +153,7 @@ class Lifeline(wasyncore.file_dispatcher):
 
 
 class Server(TcpWSGIServer):
-    """A server that listens on one socket. The servers of all sockets share their limits and threads."""
+    """An HTTP server that listens on one socket. The servers of all sockets share threads and temporary files."""
 
     channel_class = Channel
     next_channel_cleanup: float = 0  # from time.time(); waitress sets it
@@ -188,7 +188,7 @@ class Server(TcpWSGIServer):
         self.poller.wake()
 
     def add_task(self, channel: Channel):
-        """Schedule the next request of a connection. It is answered when the answer before it is sent.
+        """Schedule the next request of a connection. A thread answers it when the answer before it is sent.
 
         The caller must hold the connection's `requests_lock`.
         """
@@ -197,14 +197,14 @@ class Server(TcpWSGIServer):
         channel.start()
 
     def is_due(self) -> bool:
-        """Return whether there are connections to close, or whether the result of `readable` may have changed."""
+        """Return whether to call `readable` again: there are connections to close, or its result may have changed."""
         now = time.time()
         if self.next_channel_cleanup > now + self.adj.cleanup_interval:  # the clock was set back
             self.next_channel_cleanup = now
         return bool(self.to_close or self.in_connection_overflow or now >= self.next_channel_cleanup)
 
     def readable(self):
-        """Return whether the server accepts new connections now. Before, close the connections in `to_close`."""
+        """Close the connections in `to_close`. Then return whether the server accepts new connections now."""
         while self.to_close:
             self.to_close.popleft().handle_close()
         return super().readable() and not self.loop.ending

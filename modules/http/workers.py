@@ -66,7 +66,7 @@ class Workers:
         return True
 
     def become_worker(self):
-        """Call `work` in the new process, then end the process."""
+        """Turn the current process, which was just forked, into a worker: call `self.work`, then end the process."""
         status = 1
         try:
             os.close(self.lifeline_writer)
@@ -110,7 +110,7 @@ def handle_end_signals(handler: Callable):
 
 
 def end_in_time():
-    """Let the system kill this worker process if it does not end in time. Call this when its supervisor has died."""
+    """Let the system kill this worker process if it has not ended in 15 s. Call this when its supervisor died."""
     signal.alarm(SECONDS_TO_END)
 
 
