@@ -57,7 +57,7 @@ class Cookies:
             )
 
     def read(self, environ: dict) -> str | None:
-        """Return the session id in the request's cookie; None without one, or if another site's page sent the request."""
+        """Return the session id in the request's cookie; None without one, or if another site sent the request."""
         found = COOKIE.search(environ.get("HTTP_COOKIE", ""))
         return found[1] if found and not self.is_cross_site(environ) else None
 
