@@ -162,7 +162,7 @@ class SecondWireHandler(RequestHandler):
 
     @staticmethod
     def parse(raw: bytes) -> dict:
-        """Parse a body as a JSON object. Return {} for an empty body. ApiError if it is all blanks or no JSON object."""
+        """Parse a body as a JSON object, an empty body as {}. ApiError if it is all blanks or no JSON object."""
         if raw.isspace():
             raise ApiError("Invalid JSON in request body.", http=400, code="invalid_json")
         return read_object(raw)
