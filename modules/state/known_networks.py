@@ -48,8 +48,8 @@ def of_user(store: Store, user_name: str) -> list[str]:
 def remember(store: Store, user_name: str, subject: str):
     """Store in known_address that a user has logged in from a network. The caller has begun a transaction.
 
-    `subject`: a hash of user name and network, 64 hexadecimal digits. The user's networks beyond the latest 100, and
-    all networks that were not used for 180 days, are deleted.
+    `subject`: 64 hexadecimal digits, a hash of the user name, then a hash of user name and network. Networks beyond
+    the user's latest 100, and all that were not used for 180 days, are deleted.
     """
     now = int(time.time())
     store.execute(REMEMBER_NETWORK, subject=subject, last=now)

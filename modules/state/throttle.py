@@ -194,7 +194,7 @@ class LoginThrottle:
 
     @repeated
     def remember_network(self, attempt: Attempt):
-        """Store that a user has logged in from a network. Delete those unused for 180 days, or beyond 100."""
+        """Store that a user has logged in from a network. Delete networks unused for 180 days, or beyond 100."""
         subject = subjects_of(self.key, attempt.user_name, attempt.network)["subject"]
         with self.store.transaction():
             known_networks.remember(self.store, attempt.user_name, subject)
