@@ -24,6 +24,7 @@ from mailapi import (
 from .answers import audit
 from .http.event import Event
 from .state.audit_rows import (
+    BYTES_OF_SUBJECT,
     COUNT_AGAIN,
     DELETE_OLD_MARKS,
     DELETE_ROW,
@@ -44,6 +45,7 @@ from .state.audit_rows import (
     SCHEMA,
     TOO_MANY,
     TOO_OLD,
+    size_of,
 )
 
 log = logging.getLogger("mailapi.audit")
@@ -61,8 +63,6 @@ LONGEST = {
     "audit_status": 400,
 }
 LONGEST_ESCAPE = 12  # characters of JSON for one, such as \ud83d\ude00
-OVERHEAD = 200  # bytes of a row beside its texts, in two tables and their indexes
-BYTES_OF_SUBJECT = 180  # a row of the third table, with its indexes
 # Bytes of the rows of each kind (the column `failed`). Each kind has its own share of the disk, so that rows about
 # failed log-ins and about refusals, which anybody can cause, never displace rows about changes.
 MOST_BYTES = {DONE: 192 * 2**20, NOT_LOGGED_IN: 64 * 2**20, REFUSED: 64 * 2**20}
@@ -172,7 +172,7 @@ class Audit(Module):
             audit_id = state.execute(INSERT_ROW, **row).lastrowid
             extent = state.fetch(EXTENT, {"failed": kind, "time": now - grace})[1][0]
             written, first, last_time, first_time = extent
-            upto = (written or 0) + size(row) + BYTES_OF_SUBJECT * len(subjects)
+            upto = (written or 0) + size_of(row) + BYTES_OF_SUBJECT * len(subjects)
             state.execute(INSERT_ENTRY, audit_id=audit_id, failed=kind, upto=upto, times=1, wait=wait)
             for user_hash in subjects:
                 state.execute(INSERT_SUBJECT, audit_id=audit_id, user_hash=user_hash)
@@ -234,12 +234,6 @@ def shortened(text: str, most: int) -> str:
     while (length := len(json.dumps(text)) - 2) > most:
         text = text[: len(text) * most // length]
     return text
-
-
-def size(row: dict) -> int:
-    """Return the number of bytes that an audit row takes in the database, estimated and rounded up."""
-    texts = "".join([value for value in row.values() if isinstance(value, str)])
-    return OVERHEAD + len(texts.encode(errors="replace"))
 
 
 def log_row(row: dict):

@@ -171,8 +171,7 @@ class UserImport:
     def compare(self, existing: set[str], orphans: set[str], suspended: set[str]):
         """Compare all users in the import file with the databases. Add to `problems` each user who cannot be added.
 
-        `existing` has the names of all users, `orphans` those of former users who left rows behind, `suspended` those
-        of suspended users.
+        `existing`: names of all users; `orphans`: of former users who left rows; `suspended`: of suspended users.
         """
         existing_visible = set(map(self.visible_form, existing))
         for (visible, name), user in zip(self.name_of.items(), self.users.values()):

@@ -172,3 +172,14 @@ TOO_OLD = PreparedQuery(
     .order_by(AuditRow.audit_time)
     .limit(MOST_PRUNED)
 )
+OVERHEAD = 200  # bytes of an entry beside its texts, in `audit` and `audit_entry` and their indexes
+BYTES_OF_SUBJECT = 180  # a row of audit_subject, with its indexes
+
+
+def size_of(row: dict) -> int:
+    """Return the number of bytes that an entry takes in the database, estimated and rounded up.
+
+    `row`: its row in the table `audit`, as {"audit_user": "bob", …}.
+    """
+    texts = "".join([value for value in row.values() if isinstance(value, str)])
+    return OVERHEAD + len(texts.encode(errors="replace"))

@@ -77,7 +77,7 @@ def test_what_is_longer_than_the_column_is_refused_whatever_it_ends_with(
 
 def test_import_refuses_what_is_longer_than_the_column(site, database):
     before = dump(database)
-    for row in (f"{V} ,,", f"short,,{E} "):
+    for row in (f"{V} ,,", f"short,,{E}x"):
         answer = site.answer(
             "users/?import",
             "*",
