@@ -153,7 +153,8 @@ class StateStore(Store):
                     return
                 new = os.path.join(private, "state")
                 with contextlib.closing(sqlite3.connect(new)) as connection:
-                    connection.executescript("PRAGMA journal_mode = WAL;" + self.schema)
+                    # In WAL mode, tables that a full disk keeps out of the file would be lost with its side file.
+                    connection.executescript(f"BEGIN; {self.schema} COMMIT; PRAGMA journal_mode = WAL;")
                 os.chmod(new, 0o600)
                 chown_like(new, folder)
                 for leftover in ("-wal", "-shm"):  # of a deleted file; SQLite would apply them to the new one

@@ -175,7 +175,7 @@ def test_honest_clients_are_served_among_slow_and_hostile_ones(installed, tmp_pa
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 400 kB."""
+    """A file system of 400 kB. `resize` changes that."""
     folder = tmp_path / "small"
     folder.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", folder], capture_output=True)
@@ -184,6 +184,11 @@ def small_disk(tmp_path):
     assert done.returncode == 0, done.stderr
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def resize(folder, kilobytes: int):
+    """Change the size of a file system."""
+    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", folder], check=True)
 
 
 def fill(folder):
@@ -208,6 +213,22 @@ def test_a_full_disk_is_told_and_nothing_is_half_done(small_disk, tmp_path):
     assert site.dump() == before and site.sql("PRAGMA integrity_check") == [("ok",)]
     free()
     assert site("users/?add", user_name="after", user_permissions=["special"])["user"] is True
+
+
+@pytest.mark.parametrize("kilobytes", range(60, 360, 20))
+def test_a_state_database_that_the_disk_has_no_room_for_is_made_later(small_disk, tmp_path, kilobytes):
+    resize(small_disk, kilobytes)
+    site = Site(tmp_path, state=str(small_disk / "state"))
+    assert site("?login", check="*")["status"] in (
+        "ok",
+        "The state database cannot be used: database or disk is full.",
+        "The state database cannot be used: disk I/O error.",
+        "The state database cannot be used: No space left on device.",
+    )
+    resize(small_disk, 10_000)
+    assert site("?login")["login"] is True
+    assert site.state("PRAGMA integrity_check") == [("ok",)]
+    assert site.state("PRAGMA journal_mode") == [("wal",)]
 
 
 def test_a_full_disk_under_the_state_database_is_told(small_disk, tmp_path):
