@@ -6,11 +6,11 @@ import urllib.parse
 import bottle
 from peewee import PeeweeException
 
-from mailapi import ApiError, LoginRefused, RequestHandler, log_exception, refusal
+from mailapi import SMALL_BODY, ApiError, LoginRefused, RequestHandler, log_exception, refusal
 
 from ..http.log_out import log_out as end_session
 from . import responses
-from .forms import read_form, urlencoded
+from .forms import MOST_BEFORE_LOG_IN, read_form, urlencoded
 from .operation import DANGEROUS_ROWS
 from .site import FORMS, PAGES, Form, Page
 from .templates import link
@@ -179,14 +179,17 @@ def log_in_for_form(visitor: Visitor) -> bottle.HTTPResponse:
     """Return the log-in page in answer to a form whose session has ended.
 
     The hidden field `typed` of that page has the form's fields, to show them again after the log-in. Passwords and
-    files are left out.
+    files are left out. ApiError if the rest is too much to be read again before the log-in.
     """
     typed = [
         (name, value)
         for name, value in visitor.form.pairs
         if name not in NOT_SENT_BACK and (name != "file" or "password" not in value)
     ]
-    visitor.form = Fields([("typed", urllib.parse.urlencode(typed, errors="replace"))])
+    encoded = urllib.parse.urlencode(typed, errors="replace")
+    if len(encoded) > MOST_BEFORE_LOG_IN - SMALL_BODY:  # the rest is for the user name and the password
+        raise ApiError("Request body too large.", http=413)
+    visitor.form = Fields([("typed", encoded)])
     return responses.page(visitor, "log-in", current=None, from_other_site=False)
 
 

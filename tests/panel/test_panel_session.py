@@ -67,6 +67,27 @@ def test_a_mail_comes_back_without_its_attachments(site):
     assert site.sql("SELECT mail_envelopeto FROM outbox") == [("far@example.org",)]
 
 
+@pytest.mark.parametrize("text", ["ж" * 30_000, "x" * 190_000])
+def test_a_long_mail_comes_back(site, text):
+    ann = Panel(site, "ann")
+    ann.get("write")
+    end_session(ann)
+    files = [webtest.Upload("notes.txt", b"x" * 300_000)]
+    ann.submit("send-mail", to="far@example.org", text=text, attachments=files, check=200)
+    log_in(ann, "wrong")
+    log_in(ann)
+    assert ann.form("send-mail")["text"].value == text
+
+
+@pytest.mark.parametrize("text", ["ж" * 60_000, "x" * 300_000])
+def test_a_mail_too_long_to_come_back_is_refused(site, text):
+    ann = Panel(site, "ann")
+    ann.get("write")
+    end_session(ann)
+    ann.submit("send-mail", to="far@example.org", text=text, check=413)
+    ann.shows("Request body too large.")
+
+
 @pytest.mark.parametrize(
     "lines, left", [("user_name\r\ndora", "user_name\r\ndora"), ("user_name,password\r\ndora,secret", "")]
 )
