@@ -104,6 +104,8 @@ def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
         visitor.form = read_form(visitor.handler, trusted=True)
     with_log_in = visitor.form.has("password")
     if with_log_in:
+        if visitor.form("user_name") not in ("", visitor.name) and (response := change_user(visitor, chosen)):
+            return response
         visitor.form = urlencoded(visitor.form.exactly("typed"))
     visitor.form_name = visitor.form("form")
     form = FORMS.get(visitor.form_name)
@@ -191,6 +193,18 @@ def log_in_for_form(visitor: Visitor) -> bottle.HTTPResponse:
         raise ApiError("Request body too large.", http=413)
     visitor.form = Fields([("typed", encoded)])
     return responses.page(visitor, "log-in", current=None, from_other_site=False)
+
+
+def change_user(visitor: Visitor, chosen: Page) -> bottle.HTTPResponse | None:
+    """Log another user in, in place of the one who has logged in since the log-in page was shown.
+
+    Return the log-in page if that is refused, else None. PageRefused if the user may not see the page `chosen`.
+    """
+    if response := refused_log_in(visitor):
+        return response
+    if not chosen.allow(visitor):
+        raise PageRefused(visitor)
+    return None
 
 
 def refused_log_in(visitor: Visitor) -> bottle.HTTPResponse | None:
