@@ -1821,7 +1821,7 @@ class RequestHandler:
             return load_part("http.mounts").answer(self, first, below)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         if "callback" in query:
-            self.callback = load_part("http.jsonp").read_callback(query["callback"])
+            self.callback = load_part("http.jsonp").read_callback(query["callback"], self.environ)
         generation = self.app.generation()
         self.frame["api_version"] = self.frame["schema_version"] = generation.number
         self.module = module = self.app.module(self.path, generation)

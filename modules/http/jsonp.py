@@ -5,8 +5,15 @@ import re
 from mailapi import ApiError
 
 
-def read_callback(callback: str) -> str:
-    """Return `callback` if it is the name of a JavaScript function. ApiError (HTTP 400) if it is not."""
+def read_callback(callback: str, environ: dict) -> str:
+    """Return `callback` if it is the name of a JavaScript function. ApiError (HTTP 400) if it is not.
+
+    If a page of another origin may have sent the request, its origin is put into `environ` as HTTP_ORIGIN. So the
+    session cookie does not count.
+    """
+    # Over plain HTTP browsers load a script without Sec-Fetch-Site and Origin. Then only Referer names the page.
+    if environ["REQUEST_METHOD"] in ("GET", "HEAD") and "HTTP_SEC_FETCH_SITE" not in environ:
+        environ.setdefault("HTTP_ORIGIN", environ.get("HTTP_REFERER", "null"))
     if not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
         raise ApiError("Invalid callback.", http=400)
     return callback

@@ -105,6 +105,7 @@ def create_server(
     of waitress. ConfigError if this version of waitress is not supported.
     """
     refuse_other_waitress()
+    logging.getLogger("waitress").addFilter(make_printable)
     settings = Adjustments(
         outbuf_high_watermark=UNLIMITED, max_request_body_size=UNLIMITED, backlog=BACKLOG, **adjustments
     )
@@ -128,6 +129,15 @@ def refuse_other_waitress():
     if missing:
         version = importlib.metadata.version("waitress")
         raise mailapi.ConfigError(f"waitress {version} has no {', '.join(missing)}: install waitress 3.0.2.")
+
+
+def make_printable(record: logging.LogRecord) -> bool:
+    """Replace control characters in a message of waitress by U+FFFD, and shorten it to 300 characters. Return True.
+
+    The message may contain the path of a request, in which a client could send whole lines of the log.
+    """
+    record.msg, record.args = mailapi.printable(record.getMessage()[:300]), ()
+    return True
 
 
 class Lifeline(wasyncore.file_dispatcher):

@@ -8,6 +8,7 @@ from mailapi import SMALL_BODY, ApiError, RequestHandler, body_length, body_limi
 from .visitor import Fields
 
 MOST_FIELDS = 2000
+MOST_BEFORE_LOG_IN = 4 * SMALL_BODY  # bytes of a form with files that are read of a user who is not logged in
 MOST_TEXT = 2**20  # bytes of all fields that are no files: as text, they take up to 16 times their size
 BOUNDARY = re.compile(r'multipart/form-data;\s*boundary="?([^\s";]{1,70})"?\s*\Z', re.ASCII)
 NAME = re.compile(
@@ -20,21 +21,34 @@ def read_form(handler: RequestHandler, trusted: bool) -> Fields:
     """Read the submitted form. ApiError if it is too large or incomplete, or has too many fields.
 
     The limit is SMALL_BODY bytes. It is higher for forms with files if the user is logged in (`trusted`). If a user
-    who is not logged in sends a larger form with files, only the fields in its first SMALL_BODY bytes are read.
+    who is not logged in sends a larger form with files, only the fields in its first MOST_BEFORE_LOG_IN bytes are
+    read. ApiError if these end within a text.
     """
     environ, app = handler.environ, handler.app
     length, found = body_length(environ), BOUNDARY.match(environ.get("CONTENT_TYPE", ""))
-    # Each encoded byte of other forms (%41) takes memory for an object.
-    most = body_limit("max_message", app.config) if trusted and found else SMALL_BODY
+    most = SMALL_BODY  # each encoded byte of other forms (%41) takes memory for an object
+    if found:
+        most = body_limit("max_message", app.config) if trusted else MOST_BEFORE_LOG_IN
     if most > SMALL_BODY and (length is None or length > SMALL_BODY):
-        handler.reserved = app.large_bodies.take(6 * (length or most))
-    if found and length and length > most == SMALL_BODY:
-        raw = raw_body(environ, most, most)
-        del environ["mailapi.body_read"]  # so that the rest is read after the response was sent
-        environ["CONTENT_LENGTH"] = str(length - most)
-    else:
-        raw = raw_body(environ, length, most)
-    return multipart(raw, found[1].encode()) if found else urlencoded(raw.decode("ascii", "replace"))
+        handler.reserved = app.large_bodies.take(6 * min(length or most, most))
+    if not found:
+        return urlencoded(raw_body(environ, length, most).decode("ascii", "replace"))
+    boundary = found[1].encode()
+    if trusted or not length or length <= most:
+        return multipart(raw_body(environ, length, most), boundary)
+    raw = raw_body(environ, most, most)
+    del environ["mailapi.body_read"]  # so that the rest is read after the response was sent
+    environ["CONTENT_LENGTH"] = str(length - most)
+    if ends_in_text(raw, boundary):
+        raise ApiError("Request body too large.", http=413)
+    return multipart(raw, boundary)
+
+
+def ends_in_text(raw: bytes, boundary: bytes) -> bool:
+    """Return whether the beginning of a multipart/form-data body ends within a field that is no file."""
+    head, blank, _ = raw.rpartition(b"\r\n--" + boundary)[2].partition(b"\r\n\r\n")
+    found = NAME.search(head)
+    return bool(blank and found and found[2] is None)
 
 
 def urlencoded(text: str) -> Fields:

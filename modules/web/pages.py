@@ -6,11 +6,11 @@ import urllib.parse
 import bottle
 from peewee import PeeweeException
 
-from mailapi import ApiError, LoginRefused, RequestHandler, log_exception, refusal
+from mailapi import SMALL_BODY, ApiError, LoginRefused, RequestHandler, log_exception, refusal
 
 from ..http.log_out import log_out as end_session
 from . import responses
-from .forms import read_form, urlencoded
+from .forms import MOST_BEFORE_LOG_IN, read_form, urlencoded
 from .operation import DANGEROUS_ROWS
 from .site import FORMS, PAGES, Form, Page
 from .templates import link
@@ -104,6 +104,8 @@ def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
         visitor.form = read_form(visitor.handler, trusted=True)
     with_log_in = visitor.form.has("password")
     if with_log_in:
+        if visitor.form("user_name") not in ("", visitor.name) and (response := change_user(visitor, chosen)):
+            return response
         visitor.form = urlencoded(visitor.form.exactly("typed"))
     visitor.form_name = visitor.form("form")
     form = FORMS.get(visitor.form_name)
@@ -179,15 +181,30 @@ def log_in_for_form(visitor: Visitor) -> bottle.HTTPResponse:
     """Return the log-in page in answer to a form whose session has ended.
 
     The hidden field `typed` of that page has the form's fields, to show them again after the log-in. Passwords and
-    files are left out.
+    files are left out. ApiError if the rest is too much to be read again before the log-in.
     """
     typed = [
         (name, value)
         for name, value in visitor.form.pairs
         if name not in NOT_SENT_BACK and (name != "file" or "password" not in value)
     ]
-    visitor.form = Fields([("typed", urllib.parse.urlencode(typed, errors="replace"))])
+    encoded = urllib.parse.urlencode(typed, errors="replace")
+    if len(encoded) > MOST_BEFORE_LOG_IN - SMALL_BODY:  # the rest is for the user name and the password
+        raise ApiError("Request body too large.", http=413)
+    visitor.form = Fields([("typed", encoded)])
     return responses.page(visitor, "log-in", current=None, from_other_site=False)
+
+
+def change_user(visitor: Visitor, chosen: Page) -> bottle.HTTPResponse | None:
+    """Log another user in, in place of the one who has logged in since the log-in page was shown.
+
+    Return the log-in page if that is refused, else None. PageRefused if the user may not see the page `chosen`.
+    """
+    if response := refused_log_in(visitor):
+        return response
+    if not chosen.allow(visitor):
+        raise PageRefused(visitor)
+    return None
 
 
 def refused_log_in(visitor: Visitor) -> bottle.HTTPResponse | None:

@@ -212,7 +212,8 @@ def log_in(visitor: Visitor):
     refuse_forbidden_text({"auth": {"user_name": name, "password": password}})
     if not name:
         raise LoginRefused("Username is not set!")
-    # Of an ended session; the audit must not take its user for the one who logs in.
+    # Of an ended or another session; the audit must not take its user for the one who logs in.
     visitor.call.user_name, visitor.call.session, visitor.handler.chosen = None, "", None
+    visitor.call.identified = False
     visitor.handler.check_password(visitor.call, name, password)
     visitor.app.perform(visitor.call, visitor.app.mounts["panel"], None)

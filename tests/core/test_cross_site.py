@@ -51,6 +51,23 @@ def test_f42_a_cookie_counts_unless_a_page_of_another_origin_sent_it(site, heade
 
 
 @pytest.mark.parametrize(
+    ("headers", "counts"),
+    [
+        ({}, False),
+        ({"Referer": "http://localhost/admin/?x"}, True),
+        ({"Referer": "http://localhost:8080/admin/"}, False),
+        ({"Referer": "http://evil.localhost/"}, False),
+        ({"Referer": "http://localhost/", ORIGIN: "http://localhost:8080"}, False),
+        ({SITE: "same-origin"}, True),
+        ({SITE: "same-site", "Referer": "http://localhost/"}, False),
+    ],
+)
+def test_f42_a_script_gets_data_for_a_page_of_our_own_only(site, headers, counts):
+    answer = log_in(site).get("/users/?get&callback=show", headers=headers).text
+    assert ("auth_user" in answer) is counts and answer.startswith("show(")
+
+
+@pytest.mark.parametrize(
     ("environ", "origin", "counts"),
     [
         ({"HTTP_HOST": "mail.example:8080"}, "http://mail.example:8080", True),

@@ -77,6 +77,18 @@ def test_a_body_that_comes_in_pieces_and_waits_for_100_continue():
         assert answers.next() == (200, b"/second")
 
 
+def test_a_path_is_one_line_of_the_log(caplog):
+    @with_body_limit
+    def app(environ, start_response):
+        raise OSError
+
+    with serving(app) as (_, address), connections(address) as [client]:
+        client.sendall(request_head("GET /%0Atime=now%20msg=audit%1B[2J%c2%9b" + "x" * 1000))
+        assert Answers(client).next()[0] == 500
+    [line] = [record.getMessage() for record in caplog.records if record.name == "waitress"]
+    assert "time=now" in line and line.isprintable() and len(line) <= 300
+
+
 def test_an_app_that_fails_breaks_no_other_answer():
     @with_body_limit
     def app(environ, start_response):

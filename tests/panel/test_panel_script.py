@@ -110,6 +110,19 @@ def test_when_the_session_has_ended_a_mail_comes_back_after_the_log_in(person, s
     person.check_quiet()
 
 
+def test_what_was_typed_stays_when_it_cannot_be_processed(person, site):
+    person.log_in("ann")
+    person.get("write")
+    person.find("#send-mail-to")[0].send_keys("far@example.org")
+    person.run("document.querySelector('#send-mail-text').value = 'x'.repeat(2 ** 20 + 1)")
+    person.find("form[data-progress] .buttons button")[0].click()
+    person.shows("Request body too large.", "[role=status]")
+    assert person.find("#send-mail-to")[0].get_attribute("value") == "far@example.org"
+    person.run("document.querySelector('#send-mail-text').value = 'Hello'")
+    person.press("form[data-progress] .buttons button")
+    person.shows("The mail was queued for delivery.")
+
+
 @pytest.mark.parametrize("change, title", [("bounce", "Return to sender"), ("retry", "Try again now")])
 def test_mails_of_the_queue_are_changed_after_a_question(person, site, change, title):
     person.log_in("root")

@@ -67,6 +67,27 @@ def test_a_mail_comes_back_without_its_attachments(site):
     assert site.sql("SELECT mail_envelopeto FROM outbox") == [("far@example.org",)]
 
 
+@pytest.mark.parametrize("text", ["ж" * 30_000, "x" * 190_000])
+def test_a_long_mail_comes_back(site, text):
+    ann = Panel(site, "ann")
+    ann.get("write")
+    end_session(ann)
+    files = [webtest.Upload("notes.txt", b"x" * 300_000)]
+    ann.submit("send-mail", to="far@example.org", text=text, attachments=files, check=200)
+    log_in(ann, "wrong")
+    log_in(ann)
+    assert ann.form("send-mail")["text"].value == text
+
+
+@pytest.mark.parametrize("text", ["ж" * 60_000, "x" * 300_000])
+def test_a_mail_too_long_to_come_back_is_refused(site, text):
+    ann = Panel(site, "ann")
+    ann.get("write")
+    end_session(ann)
+    ann.submit("send-mail", to="far@example.org", text=text, check=413)
+    ann.shows("Request body too large.")
+
+
 @pytest.mark.parametrize(
     "lines, left", [("user_name\r\ndora", "user_name\r\ndora"), ("user_name,password\r\ndora,secret", "")]
 )
@@ -113,9 +134,33 @@ def test_somebody_else_who_logs_in_sees_only_their_own_pages(site):
     root.get("person-add")
     end_session(root)
     root.submit("add-person", user_name="dora", check=200)
+    form = root.page.forms[0]
     log_in(root, "pw", user="ann")
     assert root.page.status_int == 403
     root.shows("Your permissions do not include this.")
+    root.page = form.submit(status=403)
+    root.page = root.browser.get("/panel/log-in")
+    log_in(root)
+    root.fill(form, user_name="ann", password="pw")
+    root.page = form.submit(status=403)
+    root.shows("Your permissions do not include this.")
+
+
+def test_a_log_in_counts_although_somebody_else_has_logged_in_meanwhile(site):
+    ann = Panel(site, "ann")
+    ann.get("write")
+    end_session(ann)
+    ann.submit("send-mail", to="far@example.org", text="Hello", check=200)
+    form = ann.page.forms[0]
+    ann.page = ann.browser.get("/panel/log-in")
+    log_in(ann, "pw", user="bob")
+    ann.fill(form, user_name="ann", password="wrong")
+    ann.page = form.submit()
+    ann.shows("Username or password is wrong.")
+    log_in(ann)
+    assert ann.form("send-mail")["text"].value == "Hello"
+    assert ann.page.html.select_one(".who .name").text == "ann"
+    ann.get("people-import", 403)
 
 
 def test_the_audit_names_the_user_of_a_refused_log_in(site):

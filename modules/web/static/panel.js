@@ -195,9 +195,10 @@ function send(form, button) {
   request.addEventListener("loadend", () => {
     if (request.status === 201) return location.assign(request.getResponseHeader("Location"));
     form.removeAttribute("aria-busy");
-    if (request.responseXML) return showPage(request.responseXML);
-    bar.remove();
-    label.textContent = words.broken;
+    const page = request.responseXML;
+    if (page?.querySelector("main form")) return showPage(page);
+    bar.remove();  // and what was typed stays
+    label.textContent = page?.querySelector("main [role=alert]")?.textContent || words.broken;
   });
   request.open("POST", location.href);
   request.send(fields);
