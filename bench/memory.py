@@ -74,10 +74,7 @@ class Client:
         Return the HTTP status and the answer's `status`, such as (200, "ok").
         """
         body = json.dumps(fields) if fields else None
-        page = f"http://{self.connection.host}:{self.connection.port}/"
-        self.connection.request(
-            method, "/" + url, body, {"Cookie": self.cookies.get(who, ""), "Referer": page}
-        )
+        self.connection.request(method, "/" + url, body, {"Cookie": self.cookies.get(who, "")})
         with self.connection.getresponse() as got:
             answer = got.read().decode()
         if set_cookie := got.headers.get("Set-Cookie"):

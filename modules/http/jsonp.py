@@ -11,8 +11,10 @@ def read_callback(callback: str, environ: dict) -> str:
     If a page of another origin may have sent the request, its origin is put into `environ` as HTTP_ORIGIN. So the
     session cookie does not count.
     """
-    # Over plain HTTP browsers load a script without Sec-Fetch-Site and Origin. Then only Referer names the page.
-    if environ["REQUEST_METHOD"] in ("GET", "HEAD") and "HTTP_SEC_FETCH_SITE" not in environ:
+    # Over plain HTTP browsers load a script without Sec-Fetch-Site and Origin. Then only Referer names the page, and a
+    # page can leave it out. Other programs than browsers send none of them.
+    from_browser = "HTTP_REFERER" in environ or environ.get("HTTP_USER_AGENT", "").startswith("Mozilla/")
+    if environ["REQUEST_METHOD"] in ("GET", "HEAD") and "HTTP_SEC_FETCH_SITE" not in environ and from_browser:
         environ.setdefault("HTTP_ORIGIN", environ.get("HTTP_REFERER", "null"))
     if not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
         raise ApiError("Invalid callback.", http=400)

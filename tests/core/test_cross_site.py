@@ -53,7 +53,9 @@ def test_f42_a_cookie_counts_unless_a_page_of_another_origin_sent_it(site, heade
 @pytest.mark.parametrize(
     ("headers", "counts"),
     [
-        ({}, False),
+        ({}, True),  # of a program that is no browser
+        ({"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)"}, False),
+        ({"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)", "Referer": "http://localhost/"}, True),
         ({"Referer": "http://localhost/admin/?x"}, True),
         ({"Referer": "http://localhost:8080/admin/"}, False),
         ({"Referer": "http://evil.localhost/"}, False),
