@@ -11,6 +11,7 @@ from .base import MAX_BYTES, SLOT_WAIT, Client, ServiceDown
 from .deadline import DeadlineSocket, DeadlineTLS, OpenSocketMixin, to_text
 
 SESSION_SECONDS = 10  # of a session, from the greeting on; Dovecot waits 2 s after a wrong password
+NAMESPACE_TOKEN = re.compile(rb'[()]|NIL|"((?>(?:[^"\\]|\\.)*))"?')
 FOLDERS = ("INBOX", "Drafts", "Sent", "Trash", "Junk", "Archive")
 
 
@@ -86,12 +87,11 @@ class Imap(Client):
     def purge(self, resource: str, user_name: str):
         """Delete all mails and folders of a user. A folder that the server does not delete, such as INBOX, is emptied.
 
-        `resource`: always "mail". ServiceDown if mails remain, or if config.py has no master user for the server.
+        Folders that the user shares with others stay. `resource`: always "mail". ServiceDown if mails remain, or if
+        config.py has no master user for the server.
         """
         with self.session(user_name, None) as imap:
-            for folder in sorted(
-                {'"INBOX"', *quoted_folders(imap)}, reverse=True
-            ):  # inner folders before outer ones
+            for folder in sorted({'"INBOX"', *own_folders(imap)}, reverse=True):  # inner before outer ones
                 if folder.upper() == '"INBOX"' or imap.delete(folder)[0] != "OK" and has_mails(imap, folder):
                     self.empty_folder(imap, folder)
 
@@ -137,6 +137,42 @@ def has_mails(imap: ImapConversation, folder: str) -> bool:
     r"""Return whether a folder exists and can have mails, which `\Noselect` denies (RFC 3501 section 7.2.2)."""
     lines = [line[0] if isinstance(line, tuple) else line for line in imap.list(pattern=folder)[1]]
     return any(line and not re.match(rb"(?i)\([^()]*\\(noselect|nonexistent)\b", line) for line in lines)
+
+
+def own_folders(imap: ImapConversation) -> list[str]:
+    """Return the user's own folders as quoted strings, without the public ones and those of other users.
+
+    The latter two are in other namespaces (RFC 2342), and the user may have the right to delete them.
+    """
+    spaces = namespaces(imap)
+    folders = []
+    for folder in quoted_folders(imap):
+        # A folder belongs to the longest prefix. "Public" alone also belongs to the prefix "Public/".
+        around = [(len(p), own) for p, own in spaces if (folder[:-1] + p[-1:]).startswith(f'"{p}')]
+        if not around or max(around)[1]:
+            folders.append(folder)
+    return folders
+
+
+def namespaces(imap: ImapConversation) -> list[tuple[str, bool]]:
+    """Return the namespaces of the IMAP server, such as [("", True), ("Public/", False)]. True: the user's own ones.
+
+    Return [] if the server does not support the command NAMESPACE. ServiceDown if it refuses the command.
+    """
+    if b"NAMESPACE" not in imap.capability()[1][0].upper().split():
+        return []
+    status, reply = imap.namespace()
+    if status != "OK":
+        raise refusal("it did not name the shared folders", reply)
+    # The answer has three lists: the user's own, other users' and shared namespaces. NIL is an empty list.
+    found, depth, part, before = [], 0, 0, b""
+    for match in NAMESPACE_TOKEN.finditer(reply[0]):
+        depth += (match[0] == b"(") - (match[0] == b")")
+        if before == b"(" and depth == 2 and match[1] is not None:
+            found.append((match[1].decode(), part == 0))
+        part += depth == 0
+        before = match[0]
+    return found
 
 
 def quoted_folders(imap: ImapConversation) -> list[str]:

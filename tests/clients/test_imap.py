@@ -19,7 +19,7 @@ def client(behave):
         yield clients(mailapi.Config("", {}, services={"imap": setting}))["imap"]
 
 
-def refusing(command: bytes, said: list[bytes]):
+def refusing(command: bytes, said: list[bytes], folders=FOLDERS, namespaces=b""):
     """An IMAP server that refuses one command. It adds all commands to `said`."""
 
     def behave(connection):
@@ -31,8 +31,10 @@ def refusing(command: bytes, said: list[bytes]):
                     yield b"+ \r\n", 0
                     lines.readline()
                 if text == b"CAPABILITY":
-                    yield b"* CAPABILITY IMAP4rev1 QUOTA\r\n", 0
-                for folder in FOLDERS if text.startswith(b"LIST") else ():
+                    yield b"* CAPABILITY IMAP4rev1 QUOTA" + b" NAMESPACE" * bool(namespaces) + b"\r\n", 0
+                if text == b"NAMESPACE":
+                    yield b"* NAMESPACE " + namespaces + b"\r\n", 0
+                for folder in folders if text.startswith(b"LIST") else ():
                     if folder.split()[-1] in text or b"*" in text:
                         yield b"* LIST " + folder + b"\r\n", 0
                 refused = text.startswith(command)
@@ -48,6 +50,38 @@ def test_a_folder_that_cannot_be_deleted_is_emptied():
         imap.purge("mail", "ann")
     assert [text for text in said if b"SELECT" in text] == [b'SELECT "INBOX"', b'SELECT "Archive"']
     assert said.count(b"EXPUNGE") == said.count(rb"UID STORE 1:* +FLAGS.SILENT (\Deleted)") == 2
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "deleted"),
+    [
+        (b'(("" "/")) NIL (("Public/" "/"))', ["Work", "shared/ann", "shared"]),
+        (
+            b'(("" "/") ("#mh/" "/")) (("shared/" "/" "X-FLAG" ("a")))  NIL',
+            ["Work", "Public/Board", "Public"],
+        ),
+        (b'(("Work" "/")) NIL (("" "/"))', ["Work"]),
+        (b"NIL NIL NIL", ["shared/ann", "shared", "Work", "Public/Board", "Public"]),
+    ],
+)
+def test_folders_that_others_share_are_not_deleted_with_a_user(namespaces, deleted):
+    names = [b"Public", b"Public/Board", b"Work", b"shared", b"shared/ann"]
+    said: list[bytes] = []
+    folders = [rb'(\HasNoChildren) "/" "%b"' % name for name in names]
+    with client(refusing(b"nothing", said, folders, namespaces)) as imap:
+        imap.purge("mail", "bob")
+    done = [text for text in said if text.startswith((b"DELETE", b"SELECT"))]
+    assert sorted(done) == sorted([b'SELECT "INBOX"', *(b'DELETE "%b"' % name.encode() for name in deleted)])
+
+
+def test_a_server_that_does_not_name_its_shared_folders_keeps_them_all():
+    said: list[bytes] = []
+    with (
+        client(refusing(b"NAMESPACE", said, namespaces=b"NIL")) as imap,
+        pytest.raises(ServiceDown, match=r"it did not name the shared folders: \[SERVERBUG\] no"),
+    ):
+        imap.purge("mail", "ann")
+    assert not [text for text in said if text.startswith((b"DELETE", b"UID STORE", b"EXPUNGE"))]
 
 
 @pytest.mark.parametrize("command", [b"SELECT", b"UID STORE", b"EXPUNGE"])
