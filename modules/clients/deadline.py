@@ -9,6 +9,7 @@ import time
 from mailapi import printable
 
 log = logging.getLogger("mailapi.services")
+UNICODE_ERRORS = (UnicodeEncodeError, UnicodeDecodeError)
 
 
 class Deadline:
@@ -150,7 +151,8 @@ def failure_reason(error: Exception, deadline: Deadline) -> str:
         return "it did not answer in time"
     if not isinstance(error, (OSError, EOFError, ValueError)):
         log.info("unexpected", exc_info=error)
-    arguments = " ".join(map(to_text, error.args))
+    # The arguments of a UnicodeError have the whole text, which may be a password.
+    arguments = error.reason if isinstance(error, UNICODE_ERRORS) else " ".join(map(to_text, error.args))
     reason = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or arguments
     return printable(" ".join(reason.split()))[:200].rstrip(". ") or type(error).__name__
 

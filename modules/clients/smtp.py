@@ -66,6 +66,8 @@ class Smtp(Client):
 
     def log_in(self, smtp: SmtpConversation, user: str, password: str):
         """Log in to the SMTP server, with STARTTLS if passwords must be encrypted. ServiceDown if it refuses."""
+        if not (user + password).isascii():  # smtplib cannot send them
+            raise ServiceDown(self.kind, "its user and password in config.py must be ASCII")
         if self.encrypt and self.scheme != "smtps":
             smtp.starttls(context=self.tls)
         try:
