@@ -107,7 +107,11 @@ class Dav(Client):
         if re.search(r"[/\x00-\x1f\x7f]", user_name) or user_name in (".", ".."):
             raise ServiceDown(self.kind, "it takes no such user name")
         if self.user_header:
-            return {self.user_header: user_name.encode().decode("latin-1")}
+            value = user_name.encode().decode("latin-1")
+            # Python's HTTP servers, such as Radicale's, strip more than ASCII: "annà" and "annÅ" would be the same user.
+            if value != value.strip():
+                raise ServiceDown(self.kind, "it takes no such user name")
+            return {self.user_header: value}
         if password is None:
             raise ServiceDown(self.kind, "it has no user_header, and the user's password was not given")
         if ":" in user_name:

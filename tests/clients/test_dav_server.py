@@ -284,7 +284,8 @@ def test_without_the_module_nothing_is_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["a/b", "..", ".", "a\x01b", " ann", "ann ", "\tann", "ann\xa0", "an\u200bn", "ａnn"]
+    "name",
+    ["a/b", "..", ".", "a\x01b", " ann", "ann ", "\tann", "ann\xa0", "an\u200bn", "ａnn", "annà", "annÅ"],
 )
 def test_a_user_name_that_is_a_path_or_may_be_read_as_anothers(tmp_path, radicale, name):
     from support.site import authdata
