@@ -5,6 +5,7 @@ import math
 import socket
 import ssl
 import time
+from functools import cached_property
 
 from mailapi import printable
 
@@ -63,6 +64,11 @@ class DeadlineMixin:
     """
 
     deadline: Deadline
+
+    @cached_property
+    def lines(self):
+        """The file to read from. TLS has another one, so what came in clear text before TLS began is never read."""
+        return self.makefile("rb")
 
     def makefile(self, *arguments, **options):
         file = super().makefile(*arguments, **options)

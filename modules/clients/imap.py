@@ -12,18 +12,28 @@ from .deadline import DeadlineSocket, DeadlineTLS, OpenSocketMixin, to_text
 
 SESSION_SECONDS = 10  # of a session, from the greeting on; Dovecot waits 2 s after a wrong password
 NAMESPACE_TOKEN = re.compile(rb'[()]|NIL|"((?>(?:[^"\\]|\\.)*))"?')
+MAX_LINE = 1_000_000  # bytes
 FOLDERS = ("INBOX", "Drafts", "Sent", "Trash", "Junk", "Archive")
 
 
 class ImapConversation(OpenSocketMixin, imaplib.IMAP4):
-    """A connection of imaplib over a socket that is already open."""
+    """A connection of imaplib over a socket that is already open.
+
+    It reads by itself, since Python 3.14's imaplib would read past the socket's limits.
+    """
 
     sock: DeadlineSocket | DeadlineTLS
 
     def read(self, size):
-        if size > self.sock.deadline.max_bytes:  # before imaplib allocates that much
+        if size > self.sock.deadline.max_bytes:  # before that much is allocated
             raise OSError("it sends too much")
-        return super().read(size)
+        return self.sock.lines.read(size)
+
+    def readline(self):
+        line = self.sock.lines.readline(MAX_LINE + 1)
+        if len(line) > MAX_LINE:
+            raise OSError("it sends too much")
+        return line
 
 
 class Imap(Client):

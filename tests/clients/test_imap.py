@@ -1,6 +1,7 @@
 """The imap service: what it refuses is not taken for done."""
 
 import contextlib
+import imaplib
 
 import pytest
 from mailapi_modules.clients.base import ServiceDown, clients
@@ -99,3 +100,25 @@ def test_a_quota_that_the_server_does_not_tell_is_not_called_none():
         pytest.raises(ServiceDown, match=r"it refused the quota: \[SERVERBUG\] no"),
     ):
         imap.quota("ann", None)
+
+
+def test_limits_hold_if_imaplib_reads_the_socket_by_itself(monkeypatch):
+    """As Python 3.14's imaplib does, with socket.recv."""
+
+    def readline(imap):
+        line = b""
+        while not line.endswith(b"\n") and (piece := imap.sock.recv(1)):
+            line += piece
+        return line
+
+    monkeypatch.setattr(imaplib.IMAP4, "readline", readline)
+    sent: list[int] = []
+
+    def behave(connection):
+        yield b"* OK hello\r\n", 0
+        while len(sent) < 40:
+            sent.append(1)
+            yield b"* X " + b"y" * 99_000 + b"\r\n", 0
+
+    with client(behave) as imap, pytest.raises(ServiceDown, match="it sends too much"):
+        imap.ping()
