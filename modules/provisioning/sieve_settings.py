@@ -49,7 +49,10 @@ class SieveSettings:
         with self.client.session(user_name, password) as sieve:
             active, scripts = active_script(sieve)
             name = active or OWN_SCRIPT
-            before, settings, after = split(read_script(sieve, name)) if name in scripts else ("", {}, "")
+            stored_script = read_script(sieve, name) if name in scripts else ""
+            if "\ufffd" in stored_script:  # what the client reads in place of other bytes than UTF-8
+                raise ApiError("The filter script is not UTF-8: changing it would lose letters.")
+            before, settings, after = split(stored_script)
             script = joined(before, merge_settings(UNSET | settings, stored), after, addresses)
             if name == OWN_SCRIPT and not script.strip():
                 discard_script(sieve, name, scripts)

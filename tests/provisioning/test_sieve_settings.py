@@ -138,6 +138,18 @@ def test_lines_of_ours_that_cannot_be_read_are_named_and_hide_no_account(site):
     assert (answer["status"], answer["warning"]) == ("warning", sentence) and answer["accounts"]
 
 
+def test_a_script_in_latin_1_stays_as_it_is(site, dovecot):
+    raw = 'if header :contains "subject" "Grüße" { discard; }\r\n'.encode("latin-1")
+    with service_client(dovecot, "managesieve").session("bob", None) as sieve:
+        sieve.connection.sendall(b'PUTSCRIPT "mine" {%d+}\r\n%b\r\nSETACTIVE "mine"\r\n' % (len(raw), raw))
+        sieve.read_response(), sieve.read_response()
+        status = update(site, **FORWARD)
+        sieve.connection.sendall(b'GETSCRIPT "mine"\r\n')
+        sieve.read_line()
+        stored = sieve.lines.read(len(raw))
+    assert (status, stored) == ("The filter script is not UTF-8: changing it would lose letters.", raw)
+
+
 def test_without_either_there_are_no_settings(tmp_path):
     site = Site(tmp_path, extra={"Account": OPTIONAL["Account"]})
     status = update(site, **FORWARD)
