@@ -6,14 +6,23 @@ import http.client
 import http.server
 import json
 import re
+import threading
 import urllib.parse
 from pathlib import Path
 
 import pytest
+from mailapi_modules.clients.base import SLOTS
 
 from support import hostile
 from support.command_line import Server, run_mailapi
-from support.dav import DavClient, basic_credentials, install_site, provision_collections, site_with_backend
+from support.dav import (
+    Backend,
+    DavClient,
+    basic_credentials,
+    install_site,
+    provision_collections,
+    site_with_backend,
+)
 from support.every_service import SERVICE_MODULE
 from support.instances import free_port
 from support.over_http import gunicorn_server
@@ -177,6 +186,26 @@ def test_clients_that_leave_early_let_go_of_the_dav_server(tmp_path):
             connection.close()
         wait_until(lambda: dav("GET", "dav/small").status != 502)
         assert dav("GET", "dav/small").status == 200
+
+
+def test_a_user_whose_requests_take_long_leaves_a_slot_to_others(tmp_path):
+    answered = threading.Event()
+
+    def answer(self):
+        if self.headers["X-Remote-User"] == "ann":
+            answered.wait(60)
+        Backend.answer(self)
+
+    with (
+        site_with_backend(tmp_path, answer=answer) as (dav, asked),
+        concurrent.futures.ThreadPoolExecutor() as threads,
+    ):
+        slow = [threads.submit(dav, "REPORT", f"dav/{number}") for number in range(SLOTS)]
+        wait_until(lambda: len(asked) + sum(each.done() for each in slow) == SLOTS)
+        status = dav("GET", "dav/bob/", user="bob").status
+        answered.set()
+        assert (status, sorted(each.result().status for each in slow)) == (200, [200] * (SLOTS - 1) + [502])
+        assert dav("GET", "dav/ann/").status == 200
 
 
 def test_an_answer_that_breaks_off_is_not_taken_for_whole(tmp_path):
