@@ -207,16 +207,22 @@ def passed_headers(dav: Dav, response, prefix: str) -> list[tuple[str, str]]:
     """Return the headers of the DAV server's response to pass on to the client, as [(name, value), …].
 
     Headers about the connection, the log-in and CORS are left out. A URL of the DAV server, as in Location, becomes
-    the path by which clients reach it. `prefix`: the URL path of mailapi's DAV proxy, such as "/api/dav".
+    the path by which clients reach it. `prefix`: the URL path of mailapi's DAV proxy, such as "/api/dav". ServiceDown
+    if the response has no clear length.
     """
     dropped = DROPPED_RESPONSE_HEADERS | {
         name.strip().lower() for name in response.headers.get("Connection", "").split(",")
     }
+    if response.chunked:
+        dropped |= {"content-length"}  # it does not count then (RFC 9112 section 6.3)
+    elif not re.fullmatch(r"([0-9]{1,18})(,\1)*|", ",".join(response.headers.get_all("Content-Length", []))):
+        raise ServiceDown(dav.kind, "it sends an invalid Content-Length")
     passed = []
     for name, value in response.headers.items():
         if name.lower() in dropped or name.lower().startswith("access-control-"):
             continue
-        value = " ".join(value.encode("latin-1", "replace").decode(errors="replace").split())
+        text = value.encode("latin-1", "replace").decode(errors="replace")
+        value = " ".join(text.replace("\0", " ").split())
         is_url = name.lower() in ("location", "content-location")
         passed.append((name, outside_url(dav, value, prefix) if is_url else value))
     return passed

@@ -223,6 +223,30 @@ def test_an_answer_that_breaks_off_is_not_taken_for_whole(tmp_path):
         dav("GET", "dav/x")
 
 
+@pytest.mark.parametrize(
+    ("head", "body", "answer"),
+    [
+        (b"Content-Length: abc", b"hello", (502, None)),
+        (b"Content-Length: -5", b"hello", (502, None)),
+        (b"Content-Length: 2\r\nContent-Length: 3", b"hello", (502, None)),
+        (b"Content-Length: 5\r\nContent-Length: 5", b"hello", (200, "hello")),
+        (b"Content-Length: 2\r\nTransfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n", (200, "hello")),
+        (b"Content-Length: 5\r\nX-A: a\0b", b"hello", (200, "hello")),
+    ],
+)
+def test_an_answer_has_one_length_and_no_nul(tmp_path, head, body, answer):
+    def send(self):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + body)
+        self.close_connection = True
+
+    with site_with_backend(tmp_path, answer=send) as (dav, _):
+        found = dav("GET", "dav/x")
+    sentence = "The dav service cannot be used: it sends an invalid Content-Length."
+    assert (found.status, found.body if found.status == 200 else None) == answer
+    assert found.status == 200 or json.loads(found.body)["status"] == sentence
+    assert found.headers.get("X-A") in (None, "a b")
+
+
 def test_a_chunked_answer_that_breaks_off_is_not_taken_for_whole(tmp_path):
     def answer(self):
         self.send_response(200)
