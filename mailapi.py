@@ -1063,6 +1063,7 @@ class Endpoint:
     max_body: int | str = 0  # bytes of a request's body, or a key of the config; 0: the config's max_body
     # Parses a body of more than SMALL_BODY; its arguments are the body and the config's max_body.
     read_body: Callable[[bytes, int], dict] = lambda raw, usual: read_object(raw)
+    prepare: Callable | None = None  # called with module and call before the transaction
     # Called with module, call and answer after the commit, for work that takes time; returns the answer.
     after_commit: Callable | None = None
     download: bool = False  # returns a File; its fields may come in the query, too, as in a link
@@ -1599,10 +1600,10 @@ class Application:
             self.identify(call)
             self.release()
             return chosen.run(module, call)
-        if chosen and not chosen.read_only:
-            added = self.db.run_with_retry(partial(self.run_write, call, module, chosen))
-        else:
-            added = self.db.run_with_retry(partial(self.run_read, call, module, chosen))
+        if chosen and chosen.prepare:
+            chosen.prepare(module, call)
+        run: Callable = self.run_write if chosen and not chosen.read_only else self.run_read
+        added = self.db.run_with_retry(partial(run, call, module, chosen))
         if chosen and chosen.after_commit:
             self.release()
             return chosen.after_commit(module, call, added)

@@ -1,7 +1,7 @@
 """Users: adds, lists, imports and deletes users; changes their passwords, permissions and aliases."""
 
 from collections.abc import Iterator
-from functools import cached_property, partial
+from functools import cached_property
 
 from peewee import IntegrityError
 
@@ -79,7 +79,7 @@ class User(Module):
         validators=[check_new_user],
         allow=new_users.may_add_user,
         optional={"user_authdata": secret, "user_alias": php_text, "user_permissions": list_of_text},
-        after_commit=new_users.finish_deletion,
+        prepare=new_users.finish_deletion,
     )
     def add(self, call):
         """Add a user, with password, alias and permissions if they are given.
@@ -211,8 +211,8 @@ class User(Module):
         if call.body.get("dry_run"):
             return {"imported": 0, "checked": len(users.users)}
         users.hash(call.report_progress)
+        new_users.finish_deletions(call, users.users)
         new_users.insert_users(call, users.sorted())
-        self.app.take_note(self, partial(new_users.finish_deletions, call, users.users))
         return {"imported": len(users.users), "checked": len(users.users)}
 
     @endpoint(allow=anyone, read_only=True)

@@ -6,7 +6,17 @@ from functools import partial
 
 from peewee import SQL
 
-from mailapi import ApiError, ApiUserDelegates, PreparedQuery, Rule, Users, each_generation, param
+from mailapi import (
+    CREDENTIALS_OF,
+    LONGEST,
+    ApiError,
+    ApiUserDelegates,
+    PreparedQuery,
+    Rule,
+    Users,
+    each_generation,
+    param,
+)
 
 from . import deleted_names, devices, suspension, user_names, user_rows
 from .address_tables import each_address_table
@@ -113,26 +123,40 @@ def grant(call, user_name: str, permissions: Collection[str]):
         call.db.execute(GRANT[call.generation.number], user=user_name, permission=permission)
 
 
-def finish_deletion(module, call, answer: dict) -> dict:
-    """Delete the data that a deleted user with the same name as the new user has left in modules. Return `answer`.
+def finish_deletion(module, call):
+    """Delete the data that a deleted user with the same name as the new user has left in modules.
 
-    Such data is left if a process was killed while it deleted the user. Called after the commit of users/?add.
+    Such data is left if a process was killed while it deleted the user. Called before the transaction of users/?add.
     """
-    call.app.take_note(module, partial(finish_deletions, call, [call.body["user_name"]]))
-    return answer
+    if call.restriction:
+        call.restriction(module, module.endpoints["add"])
+    name = call.body.get("user_name") or ""
+    if len(name) > LONGEST:  # such a name takes seconds, and anybody can send it
+        call.app.identify(call)
+    if name and (len(name) <= LONGEST or call.caller.admin):
+        finish_deletions(call, [name])
 
 
 def finish_deletions(call, new_names: Collection[str]):
     """Delete the data that deleted users have left in modules, so that new users of the same names do not get it.
 
-    Such data is left if a process was killed while it deleted a user. Call it after the commit that added the users
-    `new_names`. If another database, such as the mail server's, has had one of them before, that user's data stays.
+    Such data is left if a process was killed while it deleted a user. Call it before the users `new_names` are added.
+    Nothing is deleted unless the caller is an admin.
     """
     for name in deleted_names.recorded(call.app.state, new_names):
-        others = call.app.implementers("external_users")
-        # A user whom this call has added to the other database, too, was not there before.
-        if call.participants or not any(other.external_users(name) for other in others):
+        if call.app.db.run_with_retry(partial(may_have_left_data, call, name)):
             call.app.notify_deleted([name])
+
+
+def may_have_left_data(call, name: str) -> bool:
+    """Return whether the caller is an admin, and nobody has this user name, here or in another database."""
+    with call.db.transaction("DEFERRED"):
+        call.identify()
+        if not call.caller.admin or call.db.one(CREDENTIALS_OF, user=name):
+            return False
+    call.app.release()
+    call.app.external_credentials(name, logging_in=True)  # also ends what a crash has left in doubt there
+    return not any(other.external_users(name) for other in call.app.implementers("external_users"))
 
 
 def delegate_to_caller(call, user_name: str):
