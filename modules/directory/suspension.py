@@ -176,14 +176,14 @@ def is_obsolete(db: Store, user_name: str) -> bool:
 
 def set_stored_password(state: Store, user_name: str, authdata: str | None):
     """Replace the password that a suspended user will have when they are restored. `authdata` is the new hash."""
-    with state.transaction():
+    with state.transaction(DURABLE):
         state.execute(SET_STORED, user_hash=sha256(user_name), user_authdata=authdata)
 
 
 def discard(state: Store, user_name: str):
     """Delete the password that a suspended user had from the state database, if it is there."""
     if find(state, user_name):
-        with state.transaction():
+        with state.transaction(DURABLE):  # or a power cut would give it to a new user without a password
             state.execute(DISCARD, user_hash=sha256(user_name))
 
 

@@ -5,7 +5,7 @@ A user has one account, with up to three service accounts: one each for mail, co
 
 import time
 
-from mailapi import ApiError, Config, Store, is_url, repeated
+from mailapi import DURABLE, ApiError, Config, Store, is_url, repeated
 
 from ..state.store import StateStore
 from .account_tables import (
@@ -211,8 +211,11 @@ class Ledger:
 
     @repeated
     def activate(self, user_name: str, active: bool) -> bool:
-        """Let a user log in if `active` is True, else lock the user out. Return False if there is no such account."""
-        with self.store.transaction():
+        """Let a user log in if `active` is True, else lock the user out. Return False if there is no such account.
+
+        A power cut does not undo it.
+        """
+        with self.store.transaction(DURABLE):
             account = self.find_exactly(user_name)
             if account:
                 self.store.execute(SET_ACTIVE, Active=int(active), idAccount=account["idAccount"])
