@@ -139,6 +139,7 @@ class Audit(Module):
                 log_row(row)
         except (ApiError, peewee.PeeweeException, sqlite3.Error, OSError) as error:
             log_row(row)  # the client gets its answer anyway
+            self.log_ins.clear()  # the next log-in is to be recorded
             log.error("the audit cannot be written: %s", str(error)[:500])
 
     def is_repeated(self, event: Event, kind: int, now: int) -> bool:

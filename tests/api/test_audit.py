@@ -328,6 +328,15 @@ def test_answers_do_not_depend_on_the_audit(site, caplog, trouble):
     )
 
 
+def test_a_log_in_that_could_not_be_recorded_is_recorded_the_next_time(site):
+    site("?login", user="root")
+    site.state("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    site("?login", user="bob")
+    site.state("DROP TRIGGER full")
+    site("?login", user="bob")
+    assert [row[0] for row in audit_rows(site)] == ["root", "bob"]
+
+
 def test_spoiled_state_database_is_answered_in_json(site, caplog):
     """It cannot even be opened: a table of that name keeps the tables from being added."""
     site("?login", user="bob")
