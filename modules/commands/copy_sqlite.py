@@ -103,6 +103,8 @@ class SqliteFile(Database):
 
     def prepare(self, schema: str, tables: list, source: str):
         self.refuse_unless_empty(tables, source)
+        if self.is_state:
+            self.query("PRAGMA journal_mode = WAL")  # who reads must not keep others from writing
         if not self.has_table(COPY_TABLE):
             os.chmod(self.location, 0o600 if self.is_state else 0o660)
             create = "" if self.has_table(tables[0].name) else schema

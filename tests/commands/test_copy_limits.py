@@ -147,3 +147,15 @@ def test_a_target_that_changes_what_is_written_is_not_said_to_be_a_source_that_k
         and "does not keep it as it was written" in said
         and "keeps changing" not in said
     )
+
+
+@pytest.mark.sqlite
+def test_who_reads_a_copied_state_database_keeps_nobody_from_writing(site, tmp_path):
+    """As in one that mailapi has made itself."""
+    site("tokens/?add", token_name="backup")
+    copied = tmp_path / "copied.state"
+    run_copy(tmp_path, "--state", site.app.config.state, copied)
+    with contextlib.closing(sqlite3.connect(copied, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT COUNT(*) FROM token").fetchone() == (1,)
+        execute_all(copied, ("DELETE FROM token",))
