@@ -134,6 +134,12 @@ def move_passwords(state: Store, db: Store, rows: Sequence[dict]):
     suspension_id = secrets.token_hex(16)
     if suspended and rows[0]["user_authdata"] is None:
         suspension_id, rows = suspended["suspension_id"], rows[1:]
+    for row in rows:
+        if "\ufffd" in str(row["user_authdata"]):
+            name = row["user_name"][:100]
+            raise ApiError(
+                f"The stored password of {name} is not UTF-8 and could not be restored: set another."
+            )
     # It must outlast a power cut: the master's commit removes the passwords from `users`.
     with state.transaction(DURABLE):
         for row in rows:

@@ -215,3 +215,14 @@ def test_a_password_left_by_a_crash_never_comes_back(site):
     site.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'ann'", secret)  # what `restore` commits
     assert ask(site, "set_password") == "ok"  # takes the log-in away
     assert ask(site, "restore") == NOT_SUSPENDED and not logs_in(site) and kept(site) == []
+
+
+@pytest.mark.sqlite
+def test_a_password_that_could_not_be_restored_is_not_taken_away(tmp_path):
+    """The mail daemons take any bytes before the colon; no text has them."""
+    site, stored = Site(tmp_path), b"s\xe4lt:" + b"0" * 64
+    site.sql("UPDATE users SET user_authdata = CAST(? AS TEXT) WHERE user_name = 'ann'", stored)
+    assert "not UTF-8" in ask(site, "suspend")
+    rows = site.sql("SELECT CAST(user_authdata AS BLOB) FROM users WHERE user_name = 'ann'")
+    assert rows == [(stored,)] and kept(site) == []
+    assert ask(site, "set_password", user_authdata="new") == ask(site, "suspend") == "ok"
