@@ -53,7 +53,8 @@ def require_managed(call, order: int, refusal: str):
 def managed_row(call, given: dict) -> dict:
     """Return the row of table `addresses` that has the address_expression and address_order in `given`.
 
-    Raise ApiError if there is no such row, or if the caller may not manage addresses with this address_expression.
+    Raise ApiError if there is no such row, or if the caller may not manage addresses with this address_expression. Also
+    raise it if the row could not be stored again as it is.
     """
     if not call.caller.may_manage(given["address_expression"]):
         raise ApiError("No access.", code="not_allowed")
@@ -62,4 +63,6 @@ def managed_row(call, given: dict) -> dict:
     )
     if row is None:
         raise ApiError("Address not found.", code="not_found")
+    if "\ufffd" in str(row.get("address_route")):  # in place of bytes that would be lost
+        raise ApiError("The route of an address is not UTF-8: update it first.")
     return row

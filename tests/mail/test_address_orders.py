@@ -232,3 +232,16 @@ def test_an_address_that_has_got_another_order_is_not_mistaken_for_the_one_that_
     assert site.dump() == before
     assert site("addresses/?update", **change, address_old_order=second)["status"] == "ok"
     assert site("addresses/?delete", **gone, address_order=99)["status"] == "ok"
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("action", ["switch", "reorder"])
+def test_a_route_that_is_no_text_is_not_changed(tmp_path, action):
+    """It came from another program. Whoever sees it gets U+FFFD in place of what is not UTF-8."""
+    site, route = Site(tmp_path), b"r\xe9ne@far.org"
+    for name in ("one", "two"):
+        site.sql("INSERT INTO addresses VALUES (?, NULL, 'redirect', CAST(? AS TEXT))", name, route)
+    rows = site("addresses/?get")["addresses"]
+    fields = {"addresses": rows[::-1]} if action == "reorder" else {"address1": rows[0], "address2": rows[1]}
+    assert "not UTF-8" in site(f"addresses/?{action}", **fields)["status"]
+    assert site.sql("SELECT CAST(address_route AS BLOB) FROM addresses") == [(route,), (route,)]
