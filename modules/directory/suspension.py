@@ -84,7 +84,17 @@ def discard_restored(module, call, answer: dict) -> dict:
     return answer
 
 
-@endpoint(**ONE_USER)
+def record_without_password(module, call, answer: dict) -> dict:
+    """Record the suspension of a user without any password. Return `answer` without the user.
+
+    Called after the commit: before, it would be in effect even if that failed, because `users` does not change.
+    """
+    for user in answer.pop("without_password"):
+        module.app.state.run_with_retry(partial(store_passwords, module.app.state, [user]))
+    return answer
+
+
+@endpoint(**ONE_USER, after_commit=record_without_password)
 def suspend(module, call):
     """Stop all log-ins of a user and of their devices, and end their sessions. Mail still comes in.
 
@@ -94,12 +104,15 @@ def suspend(module, call):
     if name == call.user_name:
         raise ApiError("Nobody can suspend themselves.", field="user_name")
     user = call.db.one(CREDENTIALS_OF, user=name)
-    if user:
-        move_passwords(call.app.state, call.db, [user, *devices_with_password(call.db, name)])
+    rows = [user, *devices_with_password(call.db, name)] if user else []
+    has_password = any(row["user_authdata"] is not None for row in rows)
+    if has_password:
+        move_passwords(call.app.state, call.db, rows)
     call.new_authdata[name] = None
     call.enlist("suspend", name)
     if not user and not call.participants:
         raise ApiError("There is no such user.", code="not_found", field="user_name")
+    return {"without_password": [] if has_password else rows}
 
 
 @endpoint(**ONE_USER, after_commit=discard_restored)
@@ -130,22 +143,23 @@ def move_passwords(state: Store, db: Store, rows: Sequence[dict]):
     `rows` are {"user_name": …, "user_authdata": …}: first the user, then the devices. If the user's own password was
     moved before, move only the devices' passwords. Call it within a transaction of `db`.
     """
+    for row in store_passwords(state, rows):
+        db.execute(TAKE_PASSWORD, user_name=row["user_name"])
+
+
+def store_passwords(state: Store, rows: Sequence[dict]) -> Sequence[dict]:
+    """Store the passwords in `rows`, as for move_passwords, in the state database. Return the rows that were stored."""
     suspended = find(state, rows[0]["user_name"])
     suspension_id = secrets.token_hex(16)
     if suspended and rows[0]["user_authdata"] is None:
         suspension_id, rows = suspended["suspension_id"], rows[1:]
-    for row in rows:
-        if "\ufffd" in str(row["user_authdata"]):
-            name = row["user_name"][:100]
-            raise ApiError(
-                f"The stored password of {name} is not UTF-8 and could not be restored: set another."
-            )
+    for name in [row["user_name"] for row in rows if "\ufffd" in str(row["user_authdata"])]:
+        raise ApiError(f"The password of {name:.100} is not UTF-8 and could not be restored: set another.")
     # It must outlast a power cut: the master's commit removes the passwords from `users`.
     with state.transaction(DURABLE):
         for row in rows:
             state.execute(STORE, user_hash=sha256(row["user_name"]), suspension_id=suspension_id, **row)
-    for row in rows:
-        db.execute(TAKE_PASSWORD, user_name=row["user_name"])
+    return rows
 
 
 def devices_with_password(db: Store, owner: str) -> list[dict]:

@@ -11,7 +11,8 @@ from support.accounts import WRONG_CREDENTIALS
 from support.bearers import make_token, token_works
 from support.browsers import log_in
 from support.command_line import run_mailapi
-from support.daemons import daemon_log_in
+from support.daemons import daemon_connection, daemon_log_in
+from support.failures import BUSY
 from support.site import ROOT, Site, authdata
 
 pytestmark = pytest.mark.every_engine
@@ -226,3 +227,19 @@ def test_a_password_that_could_not_be_restored_is_not_taken_away(tmp_path):
     rows = site.sql("SELECT CAST(user_authdata AS BLOB) FROM users WHERE user_name = 'ann'")
     assert rows == [(stored,)] and kept(site) == []
     assert ask(site, "set_password", user_authdata="new") == ask(site, "suspend") == "ok"
+
+
+@pytest.mark.sqlite
+def test_a_suspension_that_was_refused_is_not_in_effect(site):
+    """Nor that of a user without a password, whose row in `users` does not change."""
+    ask(site, "get")
+    site.app.db.database.timeout = 0.2
+    with daemon_connection(site.dbpath) as daemon:
+        daemon.execute("BEGIN")
+        daemon.execute("SELECT * FROM users").fetchall()
+        assert site("users/?suspend", check=503, user_name="nologin")["status"] == BUSY
+    site.app.db.close()
+    assert ask(site, "set_password", "nologin", user_authdata="pw") == "ok" and logs_in(site, "nologin")
+    assert ask(site, "set_password", "nologin") == ask(site, "suspend", "nologin") == "ok"
+    assert ask(site, "set_password", "nologin", user_authdata="pw") == "ok" and not logs_in(site, "nologin")
+    assert ask(site, "restore", "nologin") == "ok" and logs_in(site, "nologin")
