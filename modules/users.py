@@ -33,6 +33,7 @@ from .directory.external_users import add_external_users, requested_user
 from .directory.lists import PAGE_QUERY
 from .directory.own_token import may_change_alias, may_change_permissions, may_set_password
 from .directory.permissions import REVOKE, REVOKE_ALL, listed_permissions, warn_of_unknown
+from .directory.suspension_rows import SCHEMA as SUSPENSION_SCHEMA
 from .directory.user_fields import alias, check_new_alias, check_new_user, require_file, require_permissions
 from .directory.user_import import UserImport
 from .directory.user_lists import HAS_LOGIN, UserLists
@@ -51,7 +52,7 @@ ONE_PERMISSION = {
 class User(Module):
     description = users.DESCRIPTION
     identifiers = ("user_name", "user_permission", "device_name")
-    state_schema = deleted_names.STATE_SCHEMA + suspension.STATE_SCHEMA
+    state_schema = deleted_names.STATE_SCHEMA + SUSPENSION_SCHEMA
     active = Active(Users.user_name, where=HAS_LOGIN)
     dangerous_rows = DANGEROUS_USERS
 
