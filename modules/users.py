@@ -71,9 +71,8 @@ class User(Module):
         warning. A list of one user has their permissions. Only an admin's list of all users counts mails and
         addresses.
         """
-        if name := requested_user(call):
-            return {"users": self.lists.one(call, name)}
-        return {"users": self.lists.visible_to(call)}
+        name = requested_user(call)
+        return {"users": self.lists.one(call, name) if name else self.lists.visible_to(call)}
 
     @endpoint(
         required={"user_name": "Username is not set."},
