@@ -1,6 +1,7 @@
 """Makes the HTML of received mails harmless: no scripts, and nothing is loaded from other servers."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 
 from mailapi import ApiError
@@ -46,6 +47,22 @@ MAX_LENGTH = 128 * 1024  # characters without images
 MAX_TAGS = 10_000
 MAX_INLINE = 8 * 1024 * 1024  # characters of all images together
 
+# Elements that HTML opens again in each later block if they were not closed. 5,000 of them and 5,000 blocks would be
+# 25 million elements. Under other names, they are elements like all others.
+FORMATTING = "a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u"
+FORMATTING_TAG = re.compile(rf"(?ai)<(/?)(?=(?:{FORMATTING})[\s/>])")
+RENAMED_TAG = re.compile(rf"<(/?)mailapi-(?=(?:{FORMATTING})[ >])")
+RENAMED_LINK = re.compile('<mailapi-(a [^<>]*target="_blank")>')  # quotation marks in values are escaped
+RENAMED_ATTRIBUTES = {
+    f"mailapi-{name}": ATTRIBUTES[name] for name in FORMATTING.split("|") if name in ATTRIBUTES
+}
+# A start tag whose end is the same to every parser.
+PLAIN_TAG = re.compile(
+    r"""(?ai)<([a-z]+)(?>(?:\s+[\w:-]+(?:\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=`]+))?)*)\s*/?>"""
+)
+MOST_REPEATED = 64 * 1024 * 1024  # bytes of elements that are opened again
+ELEMENT_BYTES = 300  # of an element while it is parsed and written, and four times the length of its tag
+
 
 Finder = Callable[[str], str | None]
 
@@ -69,7 +86,8 @@ class SanitizedHTML:
         frame = Frame(source)
         shortened = "<".join(frame.source[:MAX_LENGTH].split("<", MAX_TAGS + 1)[: MAX_TAGS + 1])
         self.complete = shortened == frame.source and frame.complete
-        cleaned = clean(BLOCKS.sub(r"<\1div", shortened), self.filter_attribute)
+        clean_it = clean_renamed if repeated_bytes(shortened) > MOST_REPEATED else clean
+        cleaned = clean_it(BLOCKS.sub(r"<\1div", shortened), self.filter_attribute)
         self.html = frame.wrap(START_OF_LINK.sub(without_target, cleaned))
 
     def number_image(self, match: re.Match) -> str:
@@ -129,10 +147,45 @@ def without_target(match: re.Match) -> str:
     return match[0].replace(' target="_blank"', "") if ' href="#' in match[0] else match[0]
 
 
-def clean(source: str, attribute_filter: Callable[[str, str, str], str | None]) -> str:
+def repeated_bytes(source: str) -> int:
+    """Return the most memory that elements can take which HTML opens again in later blocks.
+
+    Of equal elements, three are opened again, and one link.
+    """
+    sizes, counts, link = dict[str, int](), Counter[str](), 0
+    for tag in FORMATTING_TAG.finditer(source):
+        if tag[1]:
+            continue
+        plain = PLAIN_TAG.match(source, tag.start())
+        size = ELEMENT_BYTES + 4 * (len(plain[0]) if plain else len(source) - tag.start())
+        if plain and plain[1] in "aA":
+            link = max(link, size)
+        else:
+            text = plain[0] if plain else str(tag.start())
+            sizes[text], counts[text] = size, min(counts[text] + 1, 3)
+    return source.count("<") * (link + sum(size * counts[text] for text, size in sizes.items()))
+
+
+def clean_renamed(source: str, attribute_filter: Callable[[str, str, str], str | None]) -> str:
+    """Return HTML as clean() does, but open no element again that was not closed in its block."""
+    source = FORMATTING_TAG.sub(r"<\1mailapi-", source)
+    attributes = {
+        name: values for name, values in ATTRIBUTES.items() if f"mailapi-{name}" not in RENAMED_ATTRIBUTES
+    }
+    cleaned = clean(source, attribute_filter, attributes | RENAMED_ATTRIBUTES)
+    cleaned = RENAMED_LINK.sub(r'<\1 rel="noopener noreferrer">', cleaned)
+    return RENAMED_TAG.sub(r"<\1", cleaned)
+
+
+def clean(
+    source: str,
+    attribute_filter: Callable[[str, str, str], str | None],
+    attributes: dict[str, set[str]] = ATTRIBUTES,
+) -> str:
     """Return HTML with allowed elements and attributes only. ApiError if the package nh3 is not installed.
 
-    attribute_filter(tag, name, value) returns the harmless value of an allowed attribute, or None to remove it.
+    `attributes`: the allowed elements, and those of each. attribute_filter(tag, name, value) returns the harmless
+    value of an allowed attribute, or None to remove it.
     """
     try:
         import nh3
@@ -142,11 +195,13 @@ def clean(source: str, attribute_filter: Callable[[str, str, str], str | None]) 
         ) from None
     return nh3.clean(
         source,
-        tags=TAGS,
+        tags=set(attributes),
         clean_content_tags=REMOVED_WITH_CONTENT,
-        attributes=ATTRIBUTES,
+        attributes=attributes,
         attribute_filter=attribute_filter,
         url_schemes={"http", "https", "mailto", "cid", "data"},
         link_rel="noopener noreferrer",
-        set_tag_attribute_values={"a": {"target": "_blank"}},
+        set_tag_attribute_values={
+            name: {"target": "_blank"} for name in ("a", "mailapi-a") if name in attributes
+        },
     )

@@ -17,7 +17,13 @@ import html5lib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mailapi_modules.mail.sanitizer import MAX_LENGTH, MAX_TAGS, SanitizedHTML
+from mailapi_modules.mail.sanitizer import (
+    MAX_LENGTH,
+    MAX_TAGS,
+    MOST_REPEATED,
+    SanitizedHTML,
+    repeated_bytes,
+)
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
 from support.counting import ended
@@ -353,6 +359,37 @@ def test_html_that_is_too_much_is_cut_off_within_seconds(source):
     cleaned = ended(SanitizedHTML, source, lambda name: None)
     assert not cleaned.complete
     assert len(cleaned.html) < 12 * MAX_LENGTH
+
+
+REOPENED = {
+    "distinct": "<p>" + "".join(f"<font size={n}>" for n in range(4900)) + "</p>" + "<p>x" * 4900,
+    "quoted": "<p>" + "".join(f'<B title=">{n}"\t>' for n in range(4000)) + "</p>" + "<p>x" * 4000,
+    "in comments": "<p>" + "".join(f"<!--><font size={n}>" for n in range(3000)) + "</p>" + "<p>x" * 3000,
+    "in pictures": "<svg><p>" + "".join(f"<b title={n}>" for n in range(4000)) + "</svg>" + "<p>x" * 4000,
+    "long": f"<p><b title={'a' * 60_000}></p>" + "<p>x" * 5000,
+    "long link": f"<p><a href=https://x.org title={'a' * 60_000}></p>" + "<p>x" * 5000,
+    "equal": "<p>" + "<b>" * 4900 + "</p>" + "<p>x" * 4900,
+    "links": "<p>" + "".join(f"<a href=https://x/{n}>" for n in range(4500)) + "</p>" + "<p>x" * 4900,
+}
+
+
+@pytest.mark.parametrize("source", REOPENED.values(), ids=REOPENED)
+def test_elements_that_are_not_closed_do_not_multiply(source):
+    """HTML opens them again in each later block: the first of these mails became 580 MB, and took 7 GB."""
+    cleaned = SanitizedHTML(source, lambda name: None)
+    assert cleaned.complete and cleaned.html.count("x") >= 3000 * ("svg" not in source)
+    assert len(cleaned.html) < 6 * len(source)
+
+
+def test_html_of_many_elements_is_the_same():
+    """What would multiply gets other names for a while; where all elements are closed in order nobody can tell."""
+    cell = "<td><b>a</b><p title=\"&lt;b&gt;\"><a href='https://x.org/?a&amp;b'>b<IMG alt='<b>'></a><a href=#c>d</a></p>"
+    some = f"<table><tr>{cell}</td></tr></table><font color=red><i>e</i> &lt;b&gt; <x-b>f</x-b></font>"
+    many = "".join(f"<font size={n}>{some}</font>" for n in range(300))
+    assert repeated_bytes(some) < MOST_REPEATED < repeated_bytes(many)
+    assert safe(many).replace("mailapi-b&gt;", "b&gt;") == "".join(
+        safe(f"<font size={n}>{some}</font>") for n in range(300)
+    )
 
 
 def test_long_html_with_pictures_in_it_is_complete():
