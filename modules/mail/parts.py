@@ -94,7 +94,8 @@ class TnefPart(Part):
 
     @property
     def content_type(self) -> str:
-        kind = mimetypes.guess_type(self.name)[0] or ""
+        # Without slashes before it: Python 3.13 takes "//[x" for a URL, and refuses it.
+        kind = mimetypes.guess_type(f"./{self.name.rpartition('/')[2]}")[0] or ""
         return kind if CONTENT_TYPE.fullmatch(kind) else "application/octet-stream"
 
     def content(self) -> bytes:

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import mimetypes
+import urllib.parse
 from struct import pack
 
 import pytest
@@ -87,6 +89,28 @@ def test_its_attachments_are_parts(site, kind):
 def test_damaged_files_give_what_there_is(site, content, names):
     assert [name for name, _ in tnef_attachments(content)] == names
     assert site("mailbox/?parts", user="bob", mail_id=deliver(site, data=winmail(content)))["status"] == "ok"
+
+
+@pytest.mark.parametrize("name", ["//[x", "http://[x.pdf", "//a\u2100b/x.png", "a/b#c?.pdf"])
+def test_no_name_is_taken_for_a_url(site, monkeypatch, name):
+    """Python 3.13 parses the name as a URL, and raises ValueError: the mail could not be opened (HTTP 500)."""
+    guess = mimetypes.guess_type
+
+    def parsed(url):
+        urllib.parse.urlsplit(url)
+        return guess(url)
+
+    monkeypatch.setattr(mimetypes, "guess_type", parsed)
+    mail_id = deliver(
+        site,
+        data=winmail(START + attribute(1, 0x9007, 6, pack("<L", 65001)) + attachment(name.encode(), b"x")),
+    )
+    [*_, part] = site("mailbox/?parts", user="bob", mail_id=mail_id)["mail_parts"]
+    kinds = {"pdf": "application/pdf", "png": "image/png"}
+    assert (part["filename"], part["content_type"]) == (
+        name,
+        kinds.get(name[-3:], "application/octet-stream"),
+    )
 
 
 @pytest.mark.parametrize("unit", [b"\0", b"\xff", attribute(2, 0x9002, 6, b""), attachment(b"x", b"y")])
