@@ -63,7 +63,10 @@ def decode_digits(digits: bytes | bytearray) -> bytes:
 
 
 def decode_uu(raw: bytes) -> bytes:
-    """Decode uuencoded content between the lines "begin" and "end". Without a line "begin", return `raw` unchanged."""
+    """Decode uuencoded content between the lines "begin" and "end". Without a line "begin", return `raw` unchanged.
+
+    Also return it unchanged if the content would be longer: a line of one character can stand for 63 zeros.
+    """
     lines = iter(raw.splitlines())
     if not any(line.startswith(b"begin ") for line in lines):
         return raw
@@ -79,4 +82,6 @@ def decode_uu(raw: bytes) -> bytes:
                 content += a2b_uu(line[:length])
             except Error:
                 continue
+        if len(content) > len(raw):
+            return raw
     return bytes(content)
