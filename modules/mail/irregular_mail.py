@@ -3,8 +3,15 @@
 Python's parser alone ends the header at the first invalid line, and takes all lines after it for text.
 """
 
+import io
 import re
-from email.feedparser import BufferedSubFile, BytesFeedParser  # type: ignore[attr-defined]  # typeshed lacks BufferedSubFile
+from collections.abc import Iterator
+from email.feedparser import (  # type: ignore[attr-defined]  # typeshed lacks them
+    NLCRE,
+    BufferedSubFile,
+    BytesFeedParser,
+    NeedMoreData,
+)
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import Compat32
@@ -13,6 +20,8 @@ from mailapi import readable
 
 LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 EMPTY_LINE = re.compile(rb"(?:\A|\n|\r(?!\n))(?:\r\n|\r|\n)")
+LONGEST_HEADER = 1024 * 1024  # bytes; parsing takes 70 times the size of short lines
+CHUNK = 64 * 1024  # bytes that Python's parser splits into lines at a time
 BOM = b"\xef\xbb\xbf"
 FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 # A header that needs no mending.
@@ -84,18 +93,61 @@ def mended_header(raw: bytes, complete: bool) -> bytes:
 
 
 class BoundedLines(BufferedSubFile):
-    """An input buffer for Python's email parser. It raises ValueError if a mail has too many parts.
+    """An input buffer for Python's email parser. It raises ValueError if a mail has too many parts or lines of headers.
 
-    The limits are 10,000 parts and 10 levels of nesting.
+    The limits are 10,000 parts, 10 levels of nesting and 200,000 lines. Lines outside of headers are not counted: those
+    that cannot be a boundary come in one piece, since an object for each would take 30 times their size.
     """
 
-    parts = 0
+    parts = header_lines = 0
+    in_header = True  # whether the next line belongs to a header; the parser sets it
 
     def push_eof_matcher(self, pred):
         self.parts += 1
         if len(self._eofstack) > 10 or self.parts > 10_000:
             raise ValueError("nested too deep, or too many parts")
         super().push_eof_matcher(pred)
+
+    def pop_eof_matcher(self):
+        # Of a message/delivery-status, each block ends at an empty line, and another header follows.
+        self.in_header = self._eofstack[-1] == NLCRE.match
+        return super().pop_eof_matcher()
+
+    def readline(self):
+        line = super().readline()
+        if self.in_header:
+            self.header_lines += 1
+            if self.header_lines > 200_000:
+                raise ValueError("too many lines of headers")
+        elif line and line is not NeedMoreData and not line.startswith("--"):
+            return "".join([line, *self.lines_of_text()])
+        return line
+
+    def lines_of_text(self) -> Iterator[str]:
+        """Take the following lines up to the next one that can be a boundary, or at which a part ends. Yield each."""
+        while self._lines and not self._lines[0].startswith("--"):
+            if any(is_end(self._lines[0]) for is_end in self._eofstack):
+                break
+            yield self._lines.popleft()
+
+    def unreadline(self, line):
+        self._lines.extendleft(reversed(io.StringIO(line, newline="").readlines()))
+
+
+class BoundedParser(BytesFeedParser):
+    """Python's parser, with bounds on what it takes (BoundedLines)."""
+
+    def __init__(self, kind: type[Message]):
+        super().__init__(kind, policy=POLICY)
+        self._input = BoundedLines()
+
+    def _new_message(self):
+        super()._new_message()
+        self._input.in_header = True
+
+    def _parse_headers(self, lines):
+        super()._parse_headers(lines)
+        self._input.in_header = False
 
 
 class ReceivedPolicy(Compat32):
@@ -111,17 +163,24 @@ POLICY = ReceivedPolicy()
 def parse_irregular(raw: bytes, kind: type[Message], only_header: bool = False) -> Message:
     """Parse any mail, even a malformed one, into an object of the class `kind`. This takes longer than RegularParser.
 
-    If the parts are too malformed, or with `only_header`, parse only the header.
+    If the parts are too malformed, or with `only_header`, parse only the header. Of a header that is too long, the rest
+    becomes text.
     """
     size = header_size(raw)
-    header = mended_header(raw[:size], is_complete(raw, size))
+    too_long = size > LONGEST_HEADER
+    if too_long:
+        size = raw.rfind(b"\n", 0, LONGEST_HEADER) + 1 or LONGEST_HEADER
+    header = mended_header(raw[:size], is_complete(raw, size)) + b"\n" * too_long
+    head_parser = BytesHeaderParser(kind, policy=POLICY)
     if only_header:
-        return BytesHeaderParser(kind, policy=POLICY).parsebytes(header)
-    parser = BytesFeedParser(kind, policy=POLICY)
-    parser._input = BoundedLines()  # type: ignore[attr-defined]  # typeshed lacks it
+        return head_parser.parsebytes(header)
+    parser = BoundedParser(kind)
     try:
         parser.feed(header)
-        parser.feed(raw[size:])
+        for start in range(size, len(raw), CHUNK):
+            parser.feed(raw[start : start + CHUNK])
         return parser.close()
     except Exception:  # the library raises many types on malformed mail
-        return BytesHeaderParser(kind, policy=POLICY).parsebytes(header + raw[size:])
+        message = head_parser.parsebytes(header)
+        message.set_payload(str(message.get_payload()) + raw[size:].decode("ascii", "surrogateescape"))
+        return message

@@ -14,7 +14,7 @@ from .address_fields import address_list
 from .charsets import codec_of, decode
 from .content_fields import ContentField
 from .header_text import decoded_line
-from .irregular_mail import POLICY, header_size, parse_irregular
+from .irregular_mail import LONGEST_HEADER, POLICY, header_size, parse_irregular
 from .transfer_encodings import decode_content
 
 REGULAR_LINE = rb"(?:[!-9;-~]+:|[ \t])[^\r\n]*\r?\n"
@@ -131,7 +131,7 @@ class RegularParser:
 
     def parse(self) -> ReceivedMessage | None:
         """Return the mail as a message with its parts; None if it is malformed: then Python's parser must read it."""
-        header = REGULAR.match(self.raw)
+        header = REGULAR.match(self.raw, 0, LONGEST_HEADER)
         try:
             return header and self.part(header, len(self.raw), depth=0)
         except Irregular:
@@ -154,7 +154,8 @@ class RegularParser:
             raise Irregular
         if content_type.startswith("multipart/"):
             for begin, stop in self.part_offsets(start, end, part.get_boundary("")):
-                part.attach(self.part(PART_HEADER.match(self.raw, begin, stop), stop, depth + 1))
+                header = PART_HEADER.match(self.raw, begin, min(stop, begin + LONGEST_HEADER))
+                part.attach(self.part(header, stop, depth + 1))
         else:
             part.body = self.raw[start : self.without_line_end(start, end) if depth else end]
         return part
@@ -206,7 +207,7 @@ class RegularParser:
 
 def head(raw: bytes) -> bytes:
     """Return the header of a mail with the empty line after it. If there is no empty line, return the whole mail."""
-    regular = REGULAR.match(raw)
+    regular = REGULAR.match(raw, 0, LONGEST_HEADER)
     return regular[0] if regular else raw[: header_size(raw)]
 
 
@@ -219,7 +220,7 @@ def parse_message(raw: bytes, kind: type[ReceivedMessage] = ReceivedMessage) -> 
 
 def parse_headers(raw: bytes) -> ReceivedMessage:
     """Parse only the header of a mail into a message without content. `raw` is the mail or its beginning."""
-    if regular := REGULAR.match(raw):
+    if regular := REGULAR.match(raw, 0, LONGEST_HEADER):
         message = ReceivedMessage(POLICY)
         message.mail = raw
         message.set_header(regular[0])

@@ -3,7 +3,7 @@
 import tracemalloc
 
 import pytest
-from mailapi_modules.mail import mail_page, messages, parts, search
+from mailapi_modules.mail import mail_page, message_parser, messages, parts, search
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
 from support.counting import calls
@@ -90,6 +90,21 @@ SHORT_PIECES = {
 }
 
 
+# Mails that only Python's parser can read. It makes an object of each line, which took 30 to 70 times their size.
+MALFORMED = {
+    "lines": (MIXED + b"--z\r\n\r\n", b"ab\n"),
+    "lines that look like fields": (MIXED + b"--z\r\n\r\n\r\n", b"a:\n"),
+    "empty lines": (MIXED + b"--z\r\n\r\n", b"\r\n"),
+    "lines beyond ASCII": (MIXED + b"--z\r\n\r\n", b"\xff\n"),
+    "lines before the parts": (MIXED, b"ab\r"),
+    "lines after the parts": (MIXED + b"--z\r\n\r\n--y--\r\n--z--\r\n\r\n", b"ab\n"),
+    "a mail in a mail": (b"Content-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\n", b"ab\n"),
+    "fields of a part": (MIXED + b"--z\r\n", b"a:\n"),
+    "fields of a mail in a mail": (b"Content-Type: message/rfc822\r\n\r\n", b"a:\n"),
+    "reports": (b"Content-Type: message/delivery-status\r\n\r\n", b"a:\n\n"),
+}
+
+
 def show(raw: bytes):
     row = {"mail_id": 1, "mail_submission": "1", "mail_data": raw}
     messages.mail_summary(row, "master")
@@ -126,3 +141,19 @@ def test_short_pieces_of_a_mail_take_little_memory(begin, unit):
     raw = begin + unit * (1_000_000 // len(unit))
     row = {"mail_id": 1, "mail_submission": "1", "mail_data": raw}
     assert peak_of(messages.mail_details, row, "master", True) <= 40 * len(raw)
+
+
+@pytest.mark.parametrize("begin, unit", MALFORMED.values(), ids=MALFORMED)
+def test_malformed_mail_takes_little_memory(begin, unit):
+    few, many = (peak_of(parts.parts, begin + unit * (size // len(unit))) for size in (300_000, 900_000))
+    assert many - few <= 10 * 600_000
+
+
+@pytest.mark.parametrize("unit", [b"a:\r\n", b"a :\r\n"])
+def test_of_a_long_header_only_the_first_mebibyte_is_parsed(unit):
+    begin, end = b"Subject: first\r\n", b"Last: field\r\n\r\ntext\r\n"
+    few, many = (begin + unit * (size // len(unit)) + end for size in (1_200_000, 1_800_000))
+    assert peak_of(parts.parts, many) - peak_of(parts.parts, few) <= 10 * 600_000
+    message = message_parser.parse_message(many)
+    assert message.field("subject") == message_parser.parse_headers(many).field("subject") == "first"
+    assert message.content().endswith(b"Last: field\r\n\r\ntext\r\n")
