@@ -50,8 +50,13 @@ def written(given: dict[str, str]) -> str:
 
 
 def reply_subject(subject: str) -> str:
-    subject = CONTROL.sub(" ", subject)[:MAX_SUBJECT].strip()
+    subject = sendable_subject(subject)
     return subject if ANSWERED.match(subject) else f"Re: {subject}".strip()
+
+
+def sendable_subject(subject: str) -> str:
+    """Return the subject of a received mail without what `mailbox/?send` refuses: control characters, great length."""
+    return CONTROL.sub(" ", subject)[:MAX_SUBJECT].strip()
 
 
 def ids_in(text: str) -> list[str]:

@@ -6,7 +6,7 @@ import bottle
 
 from mailapi import ApiError
 
-from ..mail.reply import ids_in, reply_subject, shortened, written
+from ..mail.reply import ids_in, reply_subject, sendable_subject, shortened, written
 from .filters import has_filters
 from .responses import download, mail_html, response
 from .templates import link
@@ -150,6 +150,7 @@ def subject_of(answer: str, subject: str) -> str:
     """
     if answer != "forward":
         return reply_subject(subject)
+    subject = sendable_subject(subject)
     return subject if subject[:4].lower() == "fwd:" else f"Fwd: {subject}"
 
 

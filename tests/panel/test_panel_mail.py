@@ -126,6 +126,15 @@ def test_the_subject_of_an_answer_to_an_answer_stays(site, subject):
     assert ann.form("send-mail")["subject"].value == subject
 
 
+@pytest.mark.parametrize("subject", ["=?utf-8?q?Pl=01=7Fans?=", "x" * 40_000], ids=["control", "long"])
+def test_a_mail_with_any_subject_can_be_forwarded(site, subject):
+    mail_id = add_mail(site, message=MAIL.replace("Plans", subject))
+    ann = Panel(site, "ann")
+    ann.get(f"write?answer=forward&mail_id={mail_id}")
+    ann.submit("send-mail", to="far@example.org")
+    assert "Hello Ann" in queued(site)
+
+
 def test_an_answer_that_is_refused_keeps_what_was_typed(site):
     mail_id = add_mail(site)
     ann = Panel(site, "ann")
