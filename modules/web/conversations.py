@@ -42,7 +42,8 @@ def thread(visitor: Visitor) -> dict:
     others.sort(key=lambda mail: bool(mail["mail_read"]))
     for mail in [newest, *others[: MOST_TEXTS - 1]]:
         fields = {name: mail[name] for name in KEY} | {"mail_details": "1"}
-        mail["text"] = visitor.run("mailbox", "read", fields)["mail"]["mail_text"]
+        # One character more shows that it is cut. Ten whole texts could be of 35 MB each.
+        mail["text"] = visitor.run("mailbox", "read", fields)["mail"]["mail_text"][: LONGEST_TEXT + 1]
     return {
         "mails": [mail_values(mail, is_newest=mail is newest) for mail in mails],
         "subject": mails[0]["mail_subject"],

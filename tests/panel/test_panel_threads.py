@@ -1,5 +1,7 @@
 """The panel's pages about mail in threads, without a script: from the master database, a user's own, and over IMAP."""
 
+import tracemalloc
+
 import pytest
 
 from support.imap_mailbox import BOB, make_letter
@@ -150,3 +152,21 @@ def test_threads_over_imap(tmp_path, imap_users, dovecot, inbox):
     assert sorted(inbox.flags().values()) == [b"", rb"\Seen", rb"\Seen"]
     bob.get("threads?text=no.+3")
     assert listed(bob) == ["No. 1 2 mails"]
+
+
+def test_a_page_keeps_only_what_it_shows_of_long_mails(site):
+    """It shows 20,000 characters of ten mails, which could have 35 MB each."""
+    for number in range(10):
+        text = "x" * 1_000_000 + "\r\n"
+        deliver(
+            site, "ann", make_letter(number, ANSWER if number != 1 else b"").replace(b"Text.", text.encode())
+        )
+    ann = Panel(site, "ann")
+    ann.get("threads")  # what is made once
+    tracemalloc.start()
+    try:
+        ann.get("thread?mail_id=1")
+        assert tracemalloc.get_traced_memory()[1] < 9_000_000
+    finally:
+        tracemalloc.stop()
+    assert [len(pre.text.strip()) for pre in ann.page.html.select("pre")] == [20_002] * 10
