@@ -5,6 +5,7 @@ converted to cp932 first.
 """
 
 import re
+from io import StringIO
 
 REPLACEMENT = "\ufffd"  # in the place of invalid bytes
 ESCAPES = re.compile(rb"\x1b(?:\$[@B]|\$\(D|\([BJIH])")
@@ -12,6 +13,7 @@ ESCAPES = re.compile(rb"\x1b(?:\$[@B]|\$\(D|\([BJIH])")
 EUC_RUNS = re.compile(
     rb"([\0-\x7f]+)|((?:[\xa1-\xfe][\xa1-\xfe])+)|((?:\x8e[\xa1-\xdf])+)|((?:\x8f[\xa1-\xfe][\xa1-\xfe])+)|[\x80-\xff]"
 )
+KANA_RUNS = re.compile(rb"[\x21-\x5f]+|[^\x21-\x5f]+")
 YEN_AND_OVERLINE = str.maketrans("\\~", "\xa5\u203e")  # JIS X 0201
 LOW_BITS = bytes(byte & 0x7F for byte in range(256))
 HIGH_BITS = bytes(byte | 0x80 for byte in range(256))
@@ -25,12 +27,12 @@ EVEN = bytes(cell + 0x7E if 0x21 <= cell <= 0x7E else 0 for cell in range(256))
 
 def decode_iso_2022_jp(raw: bytes) -> str:
     """Decode ISO-2022-JP, including half-width kana and JIS X 0212. Invalid bytes become U+FFFD."""
-    texts, mode, position = [], b"\x1b(B", 0
+    text, mode, position = StringIO(), b"\x1b(B", 0  # a list of short texts would take 40 times their memory
     for escape in ESCAPES.finditer(raw):
-        texts.append(decode_segment(raw[position : escape.start()], mode))
+        text.write(decode_segment(raw[position : escape.start()], mode))
         mode, position = escape[0], escape.end()
-    texts.append(decode_segment(raw[position:], mode))
-    return "".join(texts)
+    text.write(decode_segment(raw[position:], mode))
+    return text.getvalue()
 
 
 def decode_segment(raw: bytes, mode: bytes) -> str:
@@ -43,12 +45,13 @@ def decode_segment(raw: bytes, mode: bytes) -> str:
         wide = jis_x_0212(line) if mode == b"\x1b$(D" else jis_x_0208(line)
         return wide + rest.decode("ascii", "replace")
     if mode == b"\x1b(I":
-        return "".join(
-            run.translate(HIGH_BITS).decode("cp932", "replace") if kana else run.decode("ascii", "replace")
-            for kana, run in (
-                (run[:1] > b"\x20", run) for run in re.findall(rb"[\x21-\x5f]+|[^\x21-\x5f]+", raw)
+        kana = StringIO()
+        for match in KANA_RUNS.finditer(raw):
+            run, codec = (
+                (match[0].translate(HIGH_BITS), "cp932") if match[0][0] > 0x20 else (match[0], "ascii")
             )
-        )
+            kana.write(run.decode(codec, "replace"))
+        return kana.getvalue()
     text = raw.decode(
         "cp932" if mode == b"\x1b(B" else "ascii", "replace"
     )  # some send half-width kana as they are
@@ -57,19 +60,19 @@ def decode_segment(raw: bytes, mode: bytes) -> str:
 
 def decode_euc_jp(raw: bytes) -> str:
     """Decode EUC-JP. Invalid bytes become U+FFFD."""
-    texts = []
+    text = StringIO()
     for run in EUC_RUNS.finditer(raw):
         if run[1]:
-            texts.append(run[1].decode("ascii"))
+            text.write(run[1].decode("ascii"))
         elif run[2]:
-            texts.append(jis_x_0208(run[2].translate(LOW_BITS)))
+            text.write(jis_x_0208(run[2].translate(LOW_BITS)))
         elif run[3]:
-            texts.append(run[3].replace(b"\x8e", b"").decode("cp932"))
+            text.write(run[3].replace(b"\x8e", b"").decode("cp932"))
         elif run[4]:
-            texts.append(run[4].decode("euc_jp", "replace"))
+            text.write(run[4].decode("euc_jp", "replace"))
         else:
-            texts.append(REPLACEMENT)
-    return "".join(texts)
+            text.write(REPLACEMENT)
+    return text.getvalue()
 
 
 def jis_x_0208(raw: bytes) -> str:

@@ -24,6 +24,10 @@ DESCRIPTIONS = {
     "application/x-pkcs7-signature": "[Signature: S/MIME]",
 }
 PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+# As of str.splitlines. An end of the text after a line's end is no line.
+LINE = re.compile(
+    "(?!\\Z)([^\r\n\v\f\x1c-\x1e\x85\u2028\u2029]*)(?:\r\n|[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]|\\Z)"
+)
 SIGNATURE = "-- "  # the line before one
 
 
@@ -143,7 +147,7 @@ def unflow(text: str, delete_space: bool = False) -> str:
     """
     joined = StringIO()  # a list of short lines would take 200 times the memory of the text
     flows, depth_before = False, 0  # of the line before: whether it goes on, and its depth of quoting
-    for line in text.splitlines():
+    for line in (match[1] for match in LINE.finditer(text)):  # nor are the lines split all at once
         depth = len(line) - len(line.lstrip(">"))
         content = line[depth:].removeprefix(" ")  # which the sender stuffed
         is_signature = content == SIGNATURE

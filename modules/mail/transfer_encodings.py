@@ -2,8 +2,10 @@
 
 import re
 from binascii import Error, a2b_base64, a2b_qp, a2b_uu
+from collections.abc import Iterator
 
 WHOLE_BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
+LINE = re.compile(rb"[^\r\n]+")
 WHITE_SPACE = b" \t\r\n\v\f"
 NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
 # The line that ends the content: the one above a mailing list's footer, or a line of words.
@@ -12,6 +14,14 @@ WORDS = re.compile(rb"[^ \t]+[ \t]+[^ \t]")
 PADDED_LINE = re.compile(rb"[A-Za-z0-9+/=]+")
 DIGITS_OR_PADDING = re.compile(rb"[^=]+|=+")
 UUENCODE = ("uuencode", "x-uuencode", "uue", "x-uue")
+
+
+def lines_of(raw: bytes) -> Iterator[bytes]:
+    """Yield each line that is not empty, without its end. A list of short lines would take 20 times their size.
+
+    Of uuencoded content, a2b_uu takes an empty line for 32 zeros.
+    """
+    return (match[0] for match in LINE.finditer(raw))
 
 
 def decode_content(raw: bytes, encoding: str) -> bytes:
@@ -32,7 +42,7 @@ def decode_base64(raw: bytes) -> bytes:
     if WHOLE_BASE64.fullmatch(whole):
         return decode_digits(whole)
     content, digits, padded = bytearray(), bytearray(), False
-    for line in map(bytes.strip, raw.splitlines()):
+    for line in map(bytes.strip, lines_of(raw)):
         if line and ends_base64(line, padded):
             break
         for match in DIGITS_OR_PADDING.finditer(NOT_BASE64.sub(b"", line)):
@@ -67,7 +77,7 @@ def decode_uu(raw: bytes) -> bytes:
 
     Also return it unchanged if the content would be longer: a line of one character can stand for 63 zeros.
     """
-    lines = iter(raw.splitlines())
+    lines = lines_of(raw)
     if not any(line.startswith(b"begin ") for line in lines):
         return raw
     content = bytearray()

@@ -89,6 +89,12 @@ def test_uuencode(site, name):
     assert mail_of(site, part)["mail_body"] == TEXT.decode()
 
 
+def test_empty_lines_among_uuencoded_ones_are_no_content():
+    """As which the blank that stands for no bytes arrives: each file ended with 32 zeros then."""
+    raw = uuencoded(TEXT).replace(b"`\nend", b"\r\n\nend").replace(b"\n", b"\n\n", 2)
+    assert decode_content(raw, "x-uuencode") == TEXT
+
+
 @pytest.mark.parametrize("line", [b"_", b"\xff", b"M", b"_" * 10])
 def test_uuencoded_content_is_not_longer_than_its_part(line):
     """A short line stands for zeros, as trailing blanks get lost: 4 MB of them were 60 MB, and `?read` took 900 MB."""
