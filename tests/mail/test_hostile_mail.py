@@ -142,7 +142,7 @@ def test_work_and_memory_grow_as_the_mail_does(begin, unit):
 
 @pytest.mark.parametrize("begin, unit", SHORT_PIECES.values(), ids=SHORT_PIECES)
 def test_short_pieces_of_a_mail_take_little_memory(begin, unit):
-    raw = begin + unit * (300_000 // len(unit))
+    raw = begin + unit * (600_000 // len(unit))
     row = {"mail_id": 1, "mail_submission": "1", "mail_data": raw}
     assert peak_of(messages.mail_details, row, "master", True) <= 20 * len(raw)
 
