@@ -22,7 +22,7 @@ from mailapi import (
 from .answers import queue
 from .mail.outbox import Outbox
 from .mail.queue_access import ids_with_remote, without_credentials
-from .mail.queue_owners import QueuedMails, read_queued
+from .mail.queue_owners import QueuedMails, read_queued, visible_ids
 from .mail.queue_queries import (
     COUNTS,
     DELETE,
@@ -112,7 +112,7 @@ class Queue(Module):
         with call.db.transaction("DEFERRED"):
             queued = read_queued(call)
             routes = None if queued is None else delegated_routes(call)
-        visible = None if queued is None else queued.visible_ids()
+        visible = visible_ids(call, queued)
         if remote:
             with call.db.transaction("DEFERRED"):
                 visible = ids_with_remote(call, visible, remote, routes)
@@ -160,8 +160,7 @@ def change_mails(call, change: Callable[[list[int]], None]):
     for _ in range(ATTEMPTS):
         with call.db.transaction("DEFERRED"):
             queued = read_queued(call, call.body["mail_id"])
-        # To compare senders with patterns can take seconds, in which others write.
-        visible = queued.visible_ids() if queued else None
+        visible = visible_ids(call, queued)  # takes seconds with many patterns, in which others write
         if call.db.run_with_retry(partial(change_unless_stale, call, change, queued, visible)):
             return
     raise ApiError(BUSY, http=503, retry_after=1, code="busy")
