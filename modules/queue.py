@@ -1,8 +1,11 @@
 """Queue: lists outgoing mails that wait for delivery, with their failures; retries, returns and deletes them."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 
 from mailapi import (
+    BUSY,
     ApiError,
     Module,
     PreparedQuery,
@@ -19,7 +22,7 @@ from mailapi import (
 from .answers import queue
 from .mail.outbox import Outbox
 from .mail.queue_access import ids_with_remote, without_credentials
-from .mail.queue_owners import read_queued
+from .mail.queue_owners import QueuedMails, read_queued, visible_ids
 from .mail.queue_queries import (
     COUNTS,
     DELETE,
@@ -40,6 +43,7 @@ from .openapi.schemas import NUMBER, json_schema
 MOST_LISTED = 1000  # mails
 MOST_CHANGED = 50  # mails of one request
 STATES = ("waiting", "deferred", "failed")  # not tried yet, to be tried again, given up
+ATTEMPTS = 3  # to change mails before the answer is HTTP 503
 NO_FAILURES = {"mail_failcount": 0, "mail_lasttry": 0, "mail_fatality": 0}
 
 
@@ -71,6 +75,7 @@ OF_MAILS = {
     "required": {"mail_id": "No mail id is set"},
     "optional": {"mail_id": mail_ids},
     "allow": anyone,
+    "manages_transactions": True,
 }
 
 
@@ -107,7 +112,7 @@ class Queue(Module):
         with call.db.transaction("DEFERRED"):
             queued = read_queued(call)
             routes = None if queued is None else delegated_routes(call)
-        visible = None if queued is None else queued.visible_ids()
+        visible = visible_ids(call, queued)
         if remote:
             with call.db.transaction("DEFERRED"):
                 visible = ids_with_remote(call, visible, remote, routes)
@@ -124,23 +129,19 @@ class Queue(Module):
     @endpoint(**OF_MAILS)
     def retry(self, call):
         """Have the dispatch daemon try the mails in mail_id again at once. Their recorded failures are deleted."""
-        call.db.execute_many(RETRY, [{"mail_id": mail_id} for mail_id in existing_ids(call)])
+        change_mails(call, lambda ids: call.db.execute_many(RETRY, [{"mail_id": mail_id} for mail_id in ids]))
 
     @endpoint(**OF_MAILS)
     def delete(self, call):
         """Delete mails from the queue. Neither the sender nor the recipient gets a notice."""
-        call.db.execute_many(DELETE, [{"mail_id": mail_id} for mail_id in existing_ids(call)])
+        change_mails(
+            call, lambda ids: call.db.execute_many(DELETE, [{"mail_id": mail_id} for mail_id in ids])
+        )
 
     @endpoint(**OF_MAILS)
     def bounce(self, call):
         """Return the mails in mail_id to their senders, with a report that the dispatch daemon sends."""
-        ids = existing_ids(call)
-        among = {"ids": json.dumps(ids)}
-        if not all(call.db.column(SENDERS, **among)):
-            raise ApiError("A mail without a sender cannot be returned.")
-        message = f"Returned by {call.user_name or 'the administrator'}."
-        to_give_up = set(ids).difference(call.db.column(GIVEN_UP_AMONG, **among))
-        call.db.execute_many(GIVE_UP, [{"mail_id": mail_id, "message": message} for mail_id in to_give_up])
+        change_mails(call, partial(give_up, call))
 
     def on_user_deleted(self, user_name: str):
         """Remove a deleted user's name from their queued mails, so that no later user of that name sees the mails.
@@ -151,14 +152,46 @@ class Queue(Module):
             self.app.db.execute(REMOVE_SUBMITTER, user=user_name)
 
 
-def existing_ids(call) -> list[int]:
-    """Return the list of mail ids in the request. ApiError if a mail does not exist or the caller may not see it."""
+def change_mails(call, change: Callable[[list[int]], None]):
+    """Call change(ids) in a transaction. `ids` is the list of mail ids in the request.
+
+    ApiError if a mail does not exist or the caller may not see it.
+    """
+    for _ in range(ATTEMPTS):
+        with call.db.transaction("DEFERRED"):
+            queued = read_queued(call, call.body["mail_id"])
+        visible = visible_ids(call, queued)  # takes seconds with many patterns, in which others write
+        if call.db.run_with_retry(partial(change_unless_stale, call, change, queued, visible)):
+            return
+    raise ApiError(BUSY, http=503, retry_after=1, code="busy")
+
+
+def change_unless_stale(
+    call, change: Callable[[list[int]], None], queued: QueuedMails | None, visible: list[int] | None
+) -> bool:
+    """Call change(ids) in a transaction, as change_mails() does. Return False if `queued` is no longer up to date.
+
+    `queued`: the result of read_queued(). `visible`: the ids of those mails that the caller may see; None for all.
+    """
     ids = call.body["mail_id"]
-    queued = read_queued(call, ids)
-    visible = queued.visible_ids() if queued else call.db.column(EXISTING, ids=json.dumps(ids))
-    if set(ids) != set(visible):
-        raise ApiError("mail not found", code="not_found", field="mail_id")
-    return ids
+    with call.db.transaction():
+        call.identify()
+        if read_queued(call, ids) != queued:
+            return False
+        if set(ids) != set(call.db.column(EXISTING, ids=json.dumps(ids)) if visible is None else visible):
+            raise ApiError("mail not found", code="not_found", field="mail_id")
+        change(ids)
+    return True
+
+
+def give_up(call, ids: list[int]):
+    """Record that mails cannot be delivered. ApiError if one of them has no sender to whom it could be returned."""
+    among = {"ids": json.dumps(ids)}
+    if not all(call.db.column(SENDERS, **among)):
+        raise ApiError("A mail without a sender cannot be returned.")
+    message = f"Returned by {call.user_name or 'the administrator'}."
+    to_give_up = set(ids).difference(call.db.column(GIVEN_UP_AMONG, **among))
+    call.db.execute_many(GIVE_UP, [{"mail_id": mail_id, "message": message} for mail_id in to_give_up])
 
 
 def by_state(counts: dict) -> dict[str, int]:

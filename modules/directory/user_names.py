@@ -8,7 +8,7 @@ from itertools import chain
 
 from peewee import SQL, fn
 
-from mailapi import ApiError, Param, PreparedQuery, Store, Users, param
+from mailapi import LONGEST, ApiError, Param, PreparedQuery, Store, Users, param
 
 from .lists import LAST_CHARACTER
 
@@ -54,8 +54,11 @@ def is_visible(character: str) -> bool:
 
 
 def may_be_new(name: str) -> bool:
-    """Return False if a name is reserved (main, temp), or has invisible characters or outer spaces; else True."""
-    return name.lower() not in RESERVED and is_plain(name)
+    """Return False if a name is reserved (main, temp), too long, or has invisible characters or outer spaces; else True.
+
+    All names are compared with a new one, and to normalize a long one (Unicode) takes quadratic time.
+    """
+    return len(name.encode()) <= LONGEST and name.lower() not in RESERVED and is_plain(name)
 
 
 def is_plain(name: str) -> bool:

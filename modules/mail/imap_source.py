@@ -2,7 +2,8 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 from mailapi import ApiError, Config
 
@@ -13,8 +14,10 @@ from .imap_answers import flags, is_read, parse_answers, received_time
 from .imap_validity import Validity
 from .message_parser import head
 from .sources import HEADER_BYTES, MailSource, SourceUnavailable
+from .user_limit import UserLimit
 
 REQUEST_SLOT_WAIT = 1  # seconds to wait for a slot (clients/base.py); they count towards PROMPT_SECONDS
+SLOTS_OF_USER = 4  # of the six: one user's requests, of up to 30 seconds, leave some to others
 IDLE_SECONDS = 2  # without a byte from the server, after which the source counts as unavailable
 REQUEST_SECONDS = 30  # for all commands of a request, once INBOX is open
 MAX_MAIL = 128 * 1024 * 1024  # bytes of a mail that is read whole
@@ -30,11 +33,12 @@ LISTED_FIELDS = (
 ENVELOPE = re.compile(rb"(?im)^(Return-Path|Delivered-To):([^\r\n]*)")
 
 
-def imap_factory(config: Config, validity: Validity) -> Callable[..., "ImapSource"]:
+def imap_factory(config: Config, validity: Validity) -> "partial[ImapSource]":
     """Return a function that makes an ImapSource for a request. ConfigError if the setting `services` is invalid."""
     client = clients(config)["imap"]
     assert isinstance(client, Imap)
-    return lambda call: ImapSource(call, client, validity)
+    limit = UserLimit(SLOTS_OF_USER, REQUEST_SLOT_WAIT)
+    return partial(ImapSource, client=client, validity=validity, limit=limit)
 
 
 class ImapSource(MailSource):
@@ -45,9 +49,9 @@ class ImapSource(MailSource):
 
     name = "imap"
 
-    def __init__(self, call, client: Imap, validity: Validity):
+    def __init__(self, call, client: Imap, validity: Validity, limit: UserLimit):
         super().__init__(call)
-        self.client, self.validity = client, validity
+        self.client, self.validity, self.limit = client, validity, limit
         self.stack = contextlib.ExitStack()
         self.imap: ImapConversation | None = None  # with INBOX open
 
@@ -136,6 +140,10 @@ class ImapSource(MailSource):
 
     def open(self, writable: bool) -> ImapConversation:
         """Connect to the IMAP server, open INBOX, and return the connection. With `writable`, flags can be changed."""
+        try:
+            self.stack.enter_context(self.limit.of(self.user))
+        except ApiError:
+            raise ServiceDown(self.client.kind, "too many are waiting for it") from None
         imap = self.stack.enter_context(
             self.client.session(self.user, self.call.password, seconds=None, wait=REQUEST_SLOT_WAIT)
         )

@@ -4,11 +4,11 @@ from peewee import BooleanField, Cast, IntegerField, TextField
 
 from mailapi import ApiError, Model, PreparedQuery, param
 
-from ..directory.address_tables import address_table
 from ..directory.new_users import EXPRESSIONS_STORING_TO
 from .addresses import Mailbox
 from .outgoing import OutgoingMail
-from .routing_rules import as_text, matching_rows, out_router, outbound
+from .own_addresses import may_be_sender
+from .routing_rules import as_text, out_router, outbound
 
 MAX_MESSAGES = 8  # one request may queue so many times max_message bytes; writing them blocks all other mail
 LARGE = 1024 * 1024  # bytes of a message
@@ -82,8 +82,8 @@ def queue_rows(call, routing: tuple, sender: Mailbox, recipients: list) -> list[
     the caller's outgoing mail, such as ("handoff", "mx.corp.org"). ApiError if the daemon would refuse the sender or a
     recipient.
     """
-    user_of, user = address_table(call).user_of, call.user_name
-    stores = any(user_of(row) == user for each in sender.variants for row in matching_rows(call, each))
+    user = call.user_name
+    stores = may_be_sender(call, routing[0], sender.variants)
     decisions = [outbound([], user, routing, stores, sender.address, recipient) for recipient in recipients]
     for each in decisions:
         if not each["decision"]["accepted"]:

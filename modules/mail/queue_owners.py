@@ -15,6 +15,7 @@ from ..directory.address_tables import AddressTable, address_table, each_address
 from .outbox import Outbox
 from .queue_access import has_id_among
 from .routing_rules import as_text
+from .user_limit import UserLimit
 
 MAILS = Outbox.select(Outbox.mail_id, Outbox.mail_submitter, Outbox.mail_envelopefrom)
 AMONG = has_id_among(Outbox.mail_id)
@@ -39,6 +40,7 @@ ROWS = {
     True: each_address_table(lambda table: possible_rows(table, SENDERS.where(AMONG))),
 }
 MOST_SECONDS = 10  # of CPU time, for comparing senders with patterns
+COMPARISONS = UserLimit(3, wait=1)  # a user's at the same time: mailapi serve has 8 threads
 STEP = 1000  # instructions of SQLite after which the time is checked
 TOO_MANY = "The queue has too many mails to compare their senders with all addresses. Try again later."
 # Senders are compared with address expressions in a database in memory, so that mail daemons can write to the master
@@ -143,3 +145,14 @@ def read_queued(call, among: list[int] | None = None) -> QueuedMails | None:
         address_table(call),
         {call.user_name, *call.caller.delegated_users},
     )
+
+
+def visible_ids(call, queued: QueuedMails | None) -> list[int] | None:
+    """Return the ids of those of the mails that the caller may see. Return None, for all, if `queued` is None.
+
+    Call it outside of transactions. ApiError (HTTP 503) if three other requests of the caller do the same.
+    """
+    if queued is None:
+        return None
+    with COMPARISONS.of(call.user_name):
+        return queued.visible_ids()

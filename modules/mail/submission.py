@@ -5,11 +5,11 @@ import re
 
 from mailapi import LONGEST, Rule, invalid, list_of_text, long_text, php_text
 
-from ..directory.address_tables import address_table
 from ..openapi.schemas import json_schema, schema_of
 from .outbox import queue_rows
+from .own_addresses import may_be_sender
 from .ready_message import authors_in
-from .routing_rules import matching_rows, out_router, outbound
+from .routing_rules import out_router, outbound
 
 LONGEST_ENVELOPE_ADDRESS = 256  # bytes
 
@@ -62,9 +62,10 @@ def may_send_from(call) -> bool:
     The router of the caller's outgoing mail decides: `any` and `handoff` allow every address, `defined` the caller's
     own, `drop` and `reject` none. On the command line, without a user name, any address is allowed.
     """
-    user, sender, user_of = call.user_name, call.body["sender"], address_table(call).user_of
-    stores = any(user_of(row) == user for row in matching_rows(call, sender))
-    outcome = outbound([], user, out_router(call, user), stores, sender, None)
+    user, sender = call.user_name, call.body["sender"]
+    routing = out_router(call, user)
+    stores = may_be_sender(call, routing[0], [sender])
+    outcome = outbound([], user, routing, stores, sender, None)
     return user is None or outcome["decision"]["queued"] is not None
 
 

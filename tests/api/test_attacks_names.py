@@ -179,3 +179,16 @@ def test_no_service_is_given_a_name_that_is_a_path_or_a_pattern(kind, name):
 def test_nobody_gets_a_name_with_a_character_that_shows_nothing(delegating, character):
     for user in ("root", "dele"):
         assert add(delegating, f"bob{character}", user=user) == "Username is not allowed. "
+
+
+########## Names that take long to compare #########################################################
+
+LONG = {"marks": "a" + "\u0301" * 250 + "\u0323" * 250, "ligatures": "\ufdfa" * 334, "letters": "x" * 1001}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_names_that_take_long_to_compare_are_not_added(delegating, kind):
+    """Python's unicodedata sorts marks in quadratic time, under the write lock: an hour for a name of 1 MB."""
+    for user in ("root", "dele", "ann"):
+        assert add(delegating, LONG[kind], user=user) == "Username is not allowed. "
+    assert delegating("users/?add", user_name=LONG[kind][:255])["user"] is True

@@ -8,7 +8,7 @@ import time
 import pytest
 from mailapi_modules.mail import queue_owners
 
-import mailapi  # noqa: F401 what makes mailapi_modules importable
+import mailapi
 from support.daemons import file_is_free
 from support.outgoing import allow_sending, queue_mail, queued_ids, send_mail
 from support.site import ROOT, Site
@@ -332,3 +332,54 @@ def test_writers_do_not_wait_while_senders_are_matched(site, monkeypatch):
 
     monkeypatch.setattr(queue_owners.QueuedMails, "own_senders", watched)
     assert len(site("queue/?get", user="ann")["queue"]) == 1 and free == [True]
+
+
+@pytest.mark.parametrize("action", ["retry", "delete", "bounce"])
+def test_writers_do_not_wait_while_senders_of_changed_mails_are_matched(site, monkeypatch, action):
+    """A delegate's patterns held the write lock for ten seconds, and daemons gave up after five."""
+    give(site, ("%@x.org", "ann"))
+    mail_id = queue_mail(site)
+    free, own_senders = [], queue_owners.QueuedMails.own_senders
+
+    def watched(*args):
+        free.append(file_is_free(site.dbpath))
+        return own_senders(*args)
+
+    monkeypatch.setattr(queue_owners.QueuedMails, "own_senders", watched)
+    assert site(f"queue/?{action}", user="ann", mail_id=mail_id)["status"] == "ok" and free == [True]
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        "UPDATE addresses SET address_route = 'bob'",
+        "DELETE FROM api_user_delegates",
+        "DELETE FROM api_access WHERE api_user = 'dele'",
+    ],
+)
+def test_rights_that_end_while_senders_are_matched_do_not_count(site, monkeypatch, meanwhile):
+    give(site, ("%@x.org", "ann"))
+    mail_id = queue_mail(site)
+    own_senders = queue_owners.QueuedMails.own_senders
+
+    def interrupted(*args):
+        site.sql(meanwhile)
+        return own_senders(*args)
+
+    monkeypatch.setattr(queue_owners.QueuedMails, "own_senders", interrupted)
+    assert site("queue/?delete", user="dele", mail_id=mail_id)["status"] == GONE
+    assert queued_ids(site) == [mail_id]
+
+
+def test_a_change_that_is_always_overtaken_is_refused(site, monkeypatch):
+    give(site, ("%@x.org", "ann"))
+    mail_id = queue_mail(site)
+    own_senders = queue_owners.QueuedMails.own_senders
+
+    def interrupted(*args):
+        give(site, ("%@y.org", "bob"))
+        return own_senders(*args)
+
+    monkeypatch.setattr(queue_owners.QueuedMails, "own_senders", interrupted)
+    assert site("queue/?delete", user="ann", mail_id=mail_id, check=503)["status"] == mailapi.BUSY
+    assert queued_ids(site) == [mail_id]

@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from support import hostile
-from support.imap_mailbox import BOB, ask_mailbox, listed_ids
+from support.imap_mailbox import BOB, CAROL, ask_mailbox, listed_ids
 from support.instances import free_port
 from support.mails import (
     deliver,
@@ -181,3 +181,16 @@ def test_a_name_is_never_part_of_a_command(site, imap_users, name, why):
         "warning",
         f"The imap service cannot be used: {why}.",
     )
+
+
+def test_one_user_leaves_connections_to_others(site):
+    """Each may be used for 30 seconds, and there are six: with all of them one user shut the others out."""
+    limit = site.app.modules["mailbox"].kinds[-1].keywords["limit"]
+    limit.wait = 0
+    with contextlib.ExitStack() as running:
+        for _ in range(4):
+            running.enter_context(limit.of(BOB))
+        refused = ask_mailbox(site, "get")
+        assert refused["warning"] == "The imap service cannot be used: too many are waiting for it."
+        assert ask_mailbox(site, "get", user=CAROL)["status"] == "ok"
+    assert ask_mailbox(site, "get")["status"] == "ok" and not limit.running

@@ -3,6 +3,10 @@
 import contextlib
 
 import pytest
+from mailapi_modules.mail import queue_owners
+
+import mailapi  # noqa: F401 what makes mailapi_modules importable
+from support.outgoing import queue_mail
 
 pytestmark = pytest.mark.every_engine
 SENTENCE = "Your other searches are still running. Try again."
@@ -31,3 +35,18 @@ def test_a_search_that_fails_no_longer_counts(site):
     with pytest.raises(RuntimeError), site.app.modules["mailbox"].searches.of("ann"):
         raise RuntimeError
     assert not site.app.modules["mailbox"].searches.running
+
+
+@pytest.mark.parametrize("action", ["get", "delete"])
+def test_a_fourth_look_for_queued_mails_of_a_user_is_refused(site, monkeypatch, action):
+    """Each may take ten seconds of CPU time: eight kept all threads of a worker."""
+    limit = queue_owners.COMPARISONS
+    monkeypatch.setattr(limit, "wait", 0)
+    mail_id = queue_mail(site, submitter="ann")
+    with contextlib.ExitStack() as running:
+        for _ in range(3):
+            running.enter_context(limit.of("ann"))
+        assert site(f"queue/?{action}", user="ann", check=503, mail_id=mail_id)["status"] == SENTENCE
+        for user in ("bob", "root"):
+            assert site("queue/?get", user=user)["status"] == "ok"
+    assert site(f"queue/?{action}", user="ann", mail_id=mail_id)["status"] == "ok" and not limit.running
