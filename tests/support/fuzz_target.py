@@ -68,10 +68,10 @@ def wire(data: bytes):
     """Read a request."""
     query, _, body = data.partition(QUERY_END)
     body = json_body(body[1:]) if body[:1] == b"!" else body
-    environ = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+    environ = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
     try:
         asked = mailapi.read_query(query.decode("latin-1"))
-        callback = jsonp.read_callback(asked["callback"]) if "callback" in asked else None
+        callback = jsonp.read_callback(asked["callback"], environ) if "callback" in asked else None
         mailapi.read_limit(asked.get("limit", "1"))
         raw = mailapi.raw_body(environ, mailapi.body_length(environ), 10_000)
         large_bodies.find_auth(raw)
