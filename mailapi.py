@@ -715,7 +715,7 @@ class ClosingConnection(sqlite3.Connection):
 
 
 class ThreadConnection(threading.local):
-    """The current thread's connection to a SQLite database, and which file it has open, to notice a new file."""
+    """A thread's connection to a SQLite database, and which file that is, to reconnect if it was replaced."""
 
     connection: sqlite3.Connection
     identity: tuple | None = None  # of the file that it has open
@@ -1077,8 +1077,8 @@ class Endpoint:
         return dict.fromkeys(self.needed(generation), php_text) | self.optional
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
-        """Convert a request's values by the action's field types. Return two dictionaries, {field: value}: of `body`,
-        and of the URL's `query`. generation: the database's schema version, on which the fields may depend."""
+        """Convert a request's values to the types of this action's fields. Return those of `body` and of the URL's
+        `query`, such as ({"user_name": "bob"}, {"limit": 10}). generation: the database's schema version."""
         if not body and not self.download and self.query.keys().isdisjoint(query):
             return {}, {}
         fields = self.fields(generation)

@@ -159,10 +159,10 @@ class Address(Module):
         ),
     )
     def update(self, call):
-        """Change an address. address_old_order is its order so far; in version 8, address_expression selects it.
+        """Change the address whose order is address_old_order (in version 8, whose pattern is address_expression).
 
-        Without address_route, the route is removed. With address_old_expression, the request is refused if the address
-        with this order has another pattern by now. A delegate must manage both the old and the new pattern.
+        Without address_route, the route is removed. With address_old_expression, the request is refused if that address
+        has another pattern by now. A delegate must manage both the old and the new pattern.
         """
         number, old, new = (
             call.generation.number,

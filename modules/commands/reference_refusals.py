@@ -83,10 +83,10 @@ def placeholder(part: ast.AST) -> str:
 
 
 def code_in(node: ast.Call, name: str) -> str:
-    """Return the code, such as "rule", of the error that a parsed call of the function `name` raises.
+    """Return the error code in a line of source code: "rule" for the call `ApiError("…", code="rule")`.
 
-    The code is the call's argument `code`. Without it, LoginRefused has "not_logged_in", `otherwise` has
-    "not_allowed", and ApiError has the code for the argument `http`.
+    `name` is the function that is called. Without an argument `code`, it is "not_logged_in" for LoginRefused,
+    "not_allowed" for the permission check `otherwise`, and for ApiError the code that belongs to its HTTP status.
     """
     if name == "LoginRefused" and len(node.args) > 1:
         return text_of(node.args[1])

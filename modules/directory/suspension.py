@@ -125,7 +125,10 @@ def move_passwords(state: Store, db: Store, rows: Sequence[dict]):
 
 
 def store_passwords(state: Store, rows: Sequence[dict]) -> Sequence[dict]:
-    """Store the passwords in `rows`, as for move_passwords, in the state database. Return the rows that were stored."""
+    """Store the passwords of a user and of their devices in the state database. Return the rows that were stored.
+
+    `rows`: {"user_name": …, "user_authdata": …}, first of the user. A user whose password was moved before is left out.
+    """
     suspended = find(state, rows[0]["user_name"])
     suspension_id = secrets.token_hex(16)
     if suspended and rows[0]["user_authdata"] is None:

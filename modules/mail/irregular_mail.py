@@ -93,10 +93,10 @@ def mended_header(raw: bytes, complete: bool) -> bytes:
 
 
 class BoundedLines(BufferedSubFile):
-    """An input buffer for Python's email parser. It raises ValueError if a mail has too many parts or lines of headers.
+    """The lines of a mail for Python's email parser. ValueError beyond 10,000 parts, 10 levels or 200,000 header lines.
 
-    The limits are 10,000 parts, 10 levels of nesting and 200,000 lines. Lines outside of headers are not counted: those
-    that cannot be a boundary come in one piece, since an object for each would take 30 times their size.
+    Lines of text that cannot be a boundary of parts are given to the parser together, as one string. One string for
+    each would take 30 times their size.
     """
 
     parts = header_lines = 0

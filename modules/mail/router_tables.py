@@ -18,7 +18,7 @@ class Smtpd(Model):
 
 
 class Msa(Model):
-    """A row of `msa` in schema version 8: routers and routes for mail to a user (in…) and mail from a user (out…)."""
+    """In generation 8, a user's routers: msa_inrouter for the mail that they get, msa_outrouter for what they send."""
 
     msa_user = TextField()
     msa_inrouter = TextField()

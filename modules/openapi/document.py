@@ -187,9 +187,9 @@ class Document:
         return schema
 
     def links(self, module: Module, endpoint: Endpoint, shape: type | None) -> dict:
-        """Return the OpenAPI links from a module's action `add` to the module's other actions; {} for another action.
+        """Return the OpenAPI links of an action: from `add` to the actions for what was added. {} if it is not `add`.
 
-        Link an action if the request or answer of `add` has all fields that it requires. `shape` describes the answer.
+        Those are the actions whose required fields are in the request or the answer of `add`. `shape`: its TypedDict.
         """
         given = {name: f"$request.body#/{name}" for name in endpoint.needed(self.generation)}
         given |= {name: f"$response.body#/{name}" for name in getattr(shape, "__annotations__", ())}

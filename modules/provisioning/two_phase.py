@@ -40,11 +40,12 @@ class TwoPhaseCommit:
     def prepare(
         self, master: Store, query: PreparedQuery, values: dict, password: str | None
     ) -> "PreparedChange":
-        """Run a query in the mail server's database, and prepare its commit (XA PREPARE).
+        """Change a user in the mail server's database by a query, and prepare its commit (XA PREPARE).
 
-        `values` are the query's parameters, and `values["user"]` the user whom it changes. `password` is the user's
-        new one. Before, the caller must change the user in mailapi's database `master`, in a transaction that is still
-        open. The caller commits this transaction first, and then the prepared change.
+        The caller has changed the same user in mailapi's database `master`, commits that transaction next, and the
+        prepared change last. The prepared change is named after the user and a digest of the row in `master`, so that
+        resolve_in_doubt can find out whether `master` was committed. `values`: the query's parameters, with the user's
+        name as "user". `password`: the new one.
         """
         name, stored = values["user"], password_schemes.make(password)
         self.store.connect()
