@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from mailapi import ConfigError
 
-from .base import PROMPT_SECONDS, SLOTS, Client, ServiceDown
+from .base import PROMPT_SECONDS, SLOT_WAIT, SLOTS, Client, ServiceDown
 
 DAV, CALDAV, CARDDAV = "DAV:", "urn:ietf:params:xml:ns:caldav", "urn:ietf:params:xml:ns:carddav"
 # Resource → XML namespace, resource type, and the property of a principal that names the home of its collections.
@@ -47,7 +47,7 @@ class Dav(Client):
         super().__init__(setting)
         self.path = self.path.rstrip("/")
         self.user_header: str | None = setting.get("user_header")
-        self.running, self.lock = Counter[str](), threading.Lock()  # requests of each user
+        self.running, self.changed = Counter[str](), threading.Condition()  # requests of each user
         if self.scheme == "http" and self.encrypt:
             raise ConfigError(
                 "services: passwords would go to dav unencrypted: give an https:// URL, or say plain."
@@ -66,17 +66,21 @@ class Dav(Client):
 
     @contextlib.contextmanager
     def request_of(self, user_name: str) -> Iterator[None]:
-        """Count a request of a user during a `with` block. ServiceDown if this would take the last slot from others."""
-        with self.lock:
-            if self.running[user_name] >= SLOTS - 1:
+        """Count a request of a user during a `with` block, so that the last slot stays for other users.
+
+        ServiceDown if the user's other requests take all slots but one for more than SLOT_WAIT seconds.
+        """
+        with self.changed:
+            if not self.changed.wait_for(lambda: self.running[user_name] < SLOTS - 1, SLOT_WAIT):
                 raise ServiceDown(self.kind, "too many are waiting for it")
             self.running[user_name] += 1
         try:
             yield
         finally:
-            with self.lock:
+            with self.changed:
                 self.running[user_name] -= 1
                 self.running = +self.running  # without users who have no requests
+                self.changed.notify_all()
 
     def provision(self, resource: str, user_name: str, password: str | None):
         """Create a calendar or an address book on the DAV server for a user who has none. ServiceDown if that fails.
