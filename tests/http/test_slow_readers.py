@@ -111,7 +111,7 @@ def test_unread_dav_downloads_do_not_keep_others_from_dav(tmp_path):
                     request_head("GET /dav/large", f"Authorization: {basic_credentials()['Authorization']}"),
                 )
                 assert first_bytes([each]) == [b"HTTP/1.1 200"]
-            wait_until(lambda: dav("GET", "dav/small").status == 200)
+                wait_until(lambda: dav("GET", "dav/small").status == 200)
             assert (
                 json.loads(
                     dav(
