@@ -963,7 +963,8 @@ class Caller:
 
     @cached_property
     def delegated_expressions(self) -> list[str]:
-        return self.db.column(DELEGATED_EXPRESSIONS, user=self.user_name) if self.delegate else []
+        found = self.db.column(DELEGATED_EXPRESSIONS, user=self.user_name) if self.delegate else []
+        return [each for each in found if isinstance(each, str)]  # a BLOB equals no text, as in SQL
 
     def may_act_for(self, user_name: str) -> bool:
         """Return whether the caller may manage a user: as an admin, or as a delegate of that user."""
@@ -1407,7 +1408,7 @@ class Call:
             row = {"user_name": user_name, "user_authdata": user_authdata}
         self.check_identity(row)
         self.identified, self.authdata = True, row["user_authdata"] if row else None
-        self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
+        self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if isinstance(row[3], str)])
 
     def in_generation(self, sentence: str) -> str:
         return self.generation.in_generation(sentence)
@@ -1822,7 +1823,7 @@ class RequestHandler:
             return load_part("http.mounts").answer(self, first, below)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         if "callback" in query:
-            self.callback = load_part("http.jsonp").read_callback(query["callback"], self.environ)
+            self.callback = load_part("http.jsonp").requested_callback(self, query["callback"])
         generation = self.app.generation()
         self.frame["api_version"] = self.frame["schema_version"] = generation.number
         self.module = module = self.app.module(self.path, generation)

@@ -102,6 +102,22 @@ def test_only_the_exact_word_counts_as_a_permission(site, permission):
     assert site("pop/?add", user="bob", pop_user="ann")["status"] == NOT_ALLOWED
 
 
+@pytest.mark.sqlite
+def test_a_permission_or_delegation_stored_as_a_blob_does_not_count(either):
+    """It is answered, not an error: the caller's other permissions and delegations count."""
+    either.sql("INSERT INTO api_access VALUES ('dele', ?)", b"admin")
+    either.sql("INSERT INTO api_address_delegates VALUES ('dele', ?)", b"%")
+    word = "permissions" if either.generation == 9 else "rights"
+    for url in ("users/?get", "addresses/?get", "delegates/?get"):
+        answer = either(url, user="dele")
+        assert answer["status"] == OK and answer[word] == {"delegate": True}
+    fields = {"address_router": "drop", "address_user": "ann"}
+    added = either("addresses/?add", user="dele", address_expression="a@corp.org", **fields)
+    other = either("addresses/?add", user="dele", address_expression="a@other.org", **fields)
+    assert added["status"] == OK and other["status"] != OK
+    assert either("pop/?add", user="dele", pop_user="bob")["status"] == NOT_ALLOWED
+
+
 def test_delegations_count_only_with_the_permission_delegate(site):
     site.sql("INSERT INTO api_user_delegates VALUES ('bob', 'ann')")
     site.sql("INSERT INTO api_address_delegates VALUES ('bob', '%')")
