@@ -2,7 +2,17 @@
 
 import re
 
-from mailapi import ApiError
+from mailapi import ApiError, RequestHandler
+
+
+def requested_callback(handler: RequestHandler, callback: str) -> str:
+    """Return the `callback` of a request like read_callback(). Its refusal has the schema version, as every answer."""
+    try:
+        return read_callback(callback, handler.environ)
+    except ApiError:
+        number = handler.app.generation().number
+        handler.frame |= {"api_version": number, "schema_version": number}
+        raise
 
 
 def read_callback(callback: str, environ: dict) -> str:

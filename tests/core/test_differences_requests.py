@@ -88,6 +88,7 @@ def test_f20_a_callback_that_is_no_javascript_name_is_refused(either, callback):
     answer = either.browser().post(f"/pop/?add&callback={quote(callback)}", body, status=400)
     assert answer.content_type == "application/json"
     assert answer.json["status"] != "ok" and "login" not in answer.json
+    assert answer.json["api_version"] == answer.json["schema_version"] == either.generation
     assert either.dump() == before
 
 
