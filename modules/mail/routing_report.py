@@ -6,6 +6,7 @@ from ..directory.address_tables import address_table
 from .address_access import visibility
 from .routing_rules import (
     address_as_received,
+    as_text,
     decision,
     inbound,
     matching_rows,
@@ -46,7 +47,7 @@ def report_outbound(call) -> dict:
     recipient = call.body.get("recipient") and address_as_received(call.body["recipient"], dropped)
     rows = visible_matches(call, sender, named)
     steps = [f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found.", *dropped]
-    users = [user for row in rows if (user := address_table(call).user_of(row))]
+    users = [as_text(user) for row in rows if (user := address_table(call).user_of(row))]
     user = named or next(iter(users), None)
     if user is None and rows:
         steps.append("Rejected: the address stores to no user who could log in.")

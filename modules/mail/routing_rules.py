@@ -173,14 +173,15 @@ def in_router(call, row: dict) -> tuple[str | None, str]:
     `row`: the row of `addresses` that matches. In schema version 8, return (None, "") if its user has no row of `msa`.
     """
     if call.generation.number == 9:
-        return row["address_router"], row["address_route"] or ""
-    user = row["address_user"]
+        return as_text(row["address_router"]), as_text(row["address_route"] or "")
+    user = as_text(row["address_user"])
     msa = call.db.one(IN_ROUTER_OF_USER, user=user)
     if msa is None:
         return None, ""
-    if msa["msa_inrouter"] == "store":
+    router = as_text(msa["msa_inrouter"])
+    if router == "store":
         return "store", user
-    return "redirect" if msa["msa_inrouter"] == "forward" else msa["msa_inrouter"], msa["msa_inroute"] or ""
+    return "redirect" if router == "forward" else router, as_text(msa["msa_inroute"] or "")
 
 
 def stored_decision(call, steps: list, user: str) -> dict:
@@ -209,7 +210,7 @@ def redirect_target(route: str, recipient: str, sender: str) -> str:
 def out_router(call, user: str) -> tuple[str | None, str | None]:
     """Return router and route of mail from a user, such as ("any", None); (None, None) if the user may not send."""
     rows = call.db.fetch(OUT_ROUTER_OF_USER[call.generation.number], {"user": user})[1]
-    return rows[0] if rows else (None, None)
+    return (as_text(rows[0][0]), rows[0][1] and as_text(rows[0][1])) if rows else (None, None)
 
 
 def outbound(

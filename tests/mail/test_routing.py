@@ -238,6 +238,35 @@ def test_out_router_of_the_user_decides(either, router, route, own, foreign):
         assert outbound(either, sender, smtpd_user="ann", recipient="r@else.example") == expected
 
 
+BLOBS = [
+    (router.encode(), route and route.encode(), *decisions)
+    for router, route, *decisions in OUTBOUND[:-1]
+    if router
+]
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(("router", "route", "own", "foreign"), BLOBS)
+def test_an_out_router_stored_as_a_blob_is_read_as_the_daemon_reads_it(either, router, route, own, foreign):
+    test_out_router_of_the_user_decides(either, router, route, own, foreign)
+    steps = routing_test(either, "a@one.org", "outrouter", smtpd_user="ann")["steps"]
+    assert "b'" not in " ".join(steps)
+
+
+@pytest.mark.sqlite
+def test_an_in_router_stored_as_a_blob_is_read_as_the_daemon_reads_it(both):
+    site, site8 = both
+    add(site, ("a@one.org", 1, b"store", b"ann"), ("b@one.org", 2, b"handoff", b"u:p@mx"))
+    site8.sql("INSERT INTO msa VALUES ('ann', ?, NULL, 'any', NULL)", b"store")
+    site8.sql("INSERT INTO msa VALUES ('bob', ?, ?, 'any', NULL)", b"handoff", b"u:p@mx")
+    add(site8, ("a@one.org", 1, "ann"), ("b@one.org", 2, "bob"))
+    for each in both:
+        assert inbound(each, "a@one.org") == stored("ann")
+        answer = routing_test(each, "b@one.org")
+        assert answer["steps"][-1] == "Handed off to u:p@mx."
+        assert decision(answer) == queued("b@one.org", None, "u:p@mx")
+
+
 def test_without_smtpd_user_it_is_the_one_that_the_address_stores_to(either):
     site_that_sends(either, "defined", None)
     assert outbound(either, "a@one.org", recipient="r@x") == queued("r@x", "a@one.org")
