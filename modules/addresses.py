@@ -29,7 +29,7 @@ from .mail.address_checks import (
 )
 from .mail.address_lists import ALL_ADDRESSES, STORING_TO_USER, selected_by, selected_rows
 from .mail.address_orders import (
-    EXPRESSION_AND_ORDER,
+    address_row,
     list_of_addresses,
     next_order,
     optional_order_number,
@@ -190,7 +190,7 @@ class Address(Module):
 
     @endpoint(
         required=REQUIRED_TO_SWITCH,
-        optional=dict.fromkeys(REQUIRED_TO_SWITCH, EXPRESSION_AND_ORDER),
+        optional=dict.fromkeys(REQUIRED_TO_SWITCH, address_row),
         validators=[check_both_complete],
         allow=admin_or_delegate.otherwise("No access."),
     )

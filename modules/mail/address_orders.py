@@ -10,7 +10,7 @@ from peewee import fn
 from mailapi import PreparedQuery, address, object_of, optional_number, param, php_text, whole_number
 
 from ..directory.address_tables import Addresses
-from ..openapi.schemas import json_schema, schema_of
+from ..openapi.schemas import TEXT_OR_NULL, json_schema, schema_of
 
 ORDER = Addresses.address_order
 MAX_ORDER = 2**53 - 1  # clients whose numbers are doubles cannot name an order beyond it, or below -MAX_ORDER
@@ -73,10 +73,24 @@ def stored_order_number(value) -> int | None:
 
 
 EXPRESSION_AND_ORDER = object_of(address_expression=address, address_order=optional_number)
+# A row that addresses/get returned has other columns, too, which do not count.
+OTHER_COLUMNS = dict.fromkeys(("address_router", "address_route", "address_user"), TEXT_OR_NULL)
+ROW_SCHEMA = {
+    "type": "object",
+    "properties": schema_of(EXPRESSION_AND_ORDER)["properties"] | OTHER_COLUMNS,
+    "additionalProperties": False,
+    "examples": [{"address_expression": "%@corp.org", "address_order": 1}],
+}
 MOST_REORDERED = 1000  # addresses of a request
 
 
-@json_schema({"type": "array", "items": schema_of(EXPRESSION_AND_ORDER), "maxItems": MOST_REORDERED})
+@json_schema(ROW_SCHEMA)
+def address_row(value) -> dict | None:
+    """Convert a row that addresses/get returned to its address_expression and address_order; null, "" … to None."""
+    return EXPRESSION_AND_ORDER(value)
+
+
+@json_schema({"type": "array", "items": ROW_SCHEMA, "maxItems": MOST_REORDERED})
 def list_of_addresses(value) -> list[dict] | None:
     """Check and return a list in a request, such as [{"address_expression": "%@corp.org", "address_order": 7}].
 
@@ -84,7 +98,7 @@ def list_of_addresses(value) -> list[dict] | None:
     """
     if value is not None and (not isinstance(value, list) or len(value) > MOST_REORDERED):
         raise ValueError("not a list, or too long a one")
-    listed = value and [EXPRESSION_AND_ORDER(entry) for entry in value]
+    listed = value and [address_row(entry) for entry in value]
     if listed and not all(entry and all(entry.values()) for entry in listed):
         raise ValueError("an address without expression or order")
     return listed

@@ -43,6 +43,8 @@ def example_of(schema: Schema, components: dict[str, Schema], name: str = ""):
         return example_of(components[reference.rpartition("/")[2]], components, name)
     if alternatives := schema.get("anyOf"):
         return example_of(alternatives[0], components, name)
+    if "examples" in schema:
+        return schema["examples"][0]
     if "enum" in schema:
         return schema["enum"][0]
     kind = schema.get("type", "string")

@@ -18,6 +18,7 @@ from mailapi import (
 
 Schema = dict
 TEXT: Schema = {"type": "string"}
+TEXT_OR_NULL: Schema = {"anyOf": [TEXT, {"type": "null"}]}
 MOST = 10**18 - 1
 NUMBER: Schema = {"type": "integer", "minimum": -MOST, "maximum": MOST}
 OF_TYPE: dict[Callable, Schema] = {
@@ -37,6 +38,7 @@ PYTHON_TYPES: dict[str, type | tuple[type, ...]] = {
     "array": list,
     "object": dict,
     "boolean": bool,
+    "null": type(None),
 }
 EXPECTED = {
     "string": "text",
@@ -44,6 +46,7 @@ EXPECTED = {
     "boolean": "true or false",
     "array": "a list",
     "object": "an object",
+    "null": "null",
 }
 TYPE_NAMES = {
     "string": "text",

@@ -6,6 +6,7 @@ import pytest
 
 import mailapi
 from support.bearers import make_token
+from support.both_generations import add_address, stored_addresses
 from support.browsers import log_in
 from support.mails import deliver
 from support.permission_table import PREPARATIONS, ROLES, TABLE, TARGETS, add_targets, fill_in
@@ -274,6 +275,20 @@ def test_null_is_not_given(site):
     assert outcome(send(site, "pop/add", pop_user=None))[:3] == (422, "missing_field", "pop_user")
     for field, value in (("user_name", "a\x00b"), ("user_name", "a\ud800")):
         assert outcome(send(site, "users/add", **{field: value}))[:3] == (422, "invalid_field", field)
+
+
+@pytest.mark.parametrize("action", ["switch", "reorder"])
+def test_f11_addresses_are_given_as_get_returns_them(either, action):
+    add_address(either, 1, "a@corp.org", None if either.generation == 9 else "bob", "drop")
+    add_address(either, 2, "b@corp.org", "ann")
+    second, first = send(either, "addresses/get").json["addresses"]
+    fields = (
+        {"addresses": [first, second]} if action == "reorder" else {"address1": first, "address2": second}
+    )
+    unknown = json.loads(json.dumps(fields).replace("address_expression", "expression"))
+    assert outcome(send(either, f"addresses/{action}", **unknown))[:2] == (422, "invalid_field")
+    assert outcome(send(either, f"addresses/{action}", **fields))[:2] == (200, "ok")
+    assert [row[0] for row in stored_addresses(either)] == ["b@corp.org", "a@corp.org"]
 
 
 def test_the_other_spelling_of_a_permission_is_a_field_too(either):
