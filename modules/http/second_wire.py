@@ -21,7 +21,7 @@ from mailapi import (
 
 from ..openapi.codes import HTTP_STATUS, code_of, field_of
 from ..openapi.names import unknown
-from ..openapi.strict import field_types, query_fields, read_strictly
+from ..openapi.strict import check_auth, field_types, query_fields, read_strictly
 from .cors import is_allowed_origin, preflight_headers
 from .large_bodies import check_caller_rules, read_for_caller
 from .mounts import BASIC_CHALLENGE, basic_credentials
@@ -175,10 +175,8 @@ class SecondWireHandler(RequestHandler):
 
     def authenticate(self, call: Call, auth: dict | None):
         """Log in the caller by the body's member `auth`, by the header Authorization, or by the session cookie."""
-        if not empty(auth) and not isinstance(auth, dict):
-            raise ApiError(
-                "Invalid value for auth: it must be an object.", code="invalid_field", field="auth"
-            )
+        if not empty(auth):
+            check_auth(auth)
         scheme, _, credentials = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if auth and auth.get("user_name") or not scheme:
             self.refuse_cookie_of_other_site(auth)

@@ -6,6 +6,7 @@ import urllib.parse
 from collections.abc import Callable, Iterable
 
 from mailapi import (
+    AUTH,
     NEW_SPELLING,
     ApiError,
     Call,
@@ -35,6 +36,23 @@ def field_types(chosen: Endpoint, generation: Generation) -> dict[str, Callable]
     """Return {name: field type} of all fields that an action takes, including `limit` for actions that only read."""
     lists = {"limit": limit} if chosen.read_only and not chosen.download else {}
     return chosen.fields(generation) | chosen.query | lists
+
+
+def check_auth(auth):
+    """Raise ApiError if the member `auth` of a body is no object, or has an unknown member or one that is no text."""
+    if not isinstance(auth, dict):
+        raise ApiError("Invalid value for auth: it must be an object.", code="invalid_field", field="auth")
+    known = schema_of(AUTH["auth"])["properties"]
+    for member, value in auth.items():
+        name = f"auth.{printable(member[:64])}"
+        if member not in known:
+            sentence = unknown("field", f"auth.{member}", [f"auth.{each}" for each in known])
+            raise ApiError(sentence, audit="Unknown field.", code="unknown_field", field=name)
+        if value is not None and (wrong_type := problem(value, known[member], name)):
+            audit = f"Invalid value for {name}."
+            raise ApiError(
+                f"Invalid value for {name}: {wrong_type}", audit=audit, code="invalid_field", field=name
+            )
 
 
 def read_strictly(call: Call, chosen: Endpoint, given: dict):

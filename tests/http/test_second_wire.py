@@ -160,6 +160,22 @@ def test_auth_in_the_body_decides_and_makes_a_session(site):
     )
 
 
+def test_auth_in_the_body_is_an_object_of_two_texts(site):
+    right = {"user_name": "root", "password": "pw"}
+    for wrong, code, field in (
+        (["root"], "invalid_field", "auth"),
+        ({"user_name": 5}, "invalid_field", "auth.user_name"),
+        (right | {"password": 5}, "invalid_field", "auth.password"),
+        (right | {"passwort": "pw"}, "unknown_field", "auth.passwort"),
+    ):
+        response = send(site, "pop/add", None, auth=wrong, pop_user="ann")
+        assert outcome(response)[:3] == (422, code, field)
+    assert response.json["status"] == "Unknown field auth.passwort: did you mean auth.password?"
+    assert site.sql("SELECT * FROM popd") == []
+    nameless = {"user_name": None, "password": None}
+    assert outcome(send(site, "pop/add", auth=nameless, pop_user="ann"))[:2] == (200, "ok")
+
+
 @pytest.mark.parametrize(
     "header", ["Basic", "Basic !", "Basic cm9vdA==", "Basic Og==", "Digest x", "Bearer", "x"]
 )
