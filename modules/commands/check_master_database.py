@@ -21,6 +21,10 @@ def check_master_database(report: Report, app: mailapi.Application):
         (check_server if mailapi.is_url(app.config.dbpath) else check_file)(report, app)
         check_modules(report, app, generation)
         check_permissions(report, app, generation)
+    except mailapi.SchemaMismatch as mismatch:
+        version = mismatch.answer["schema_version"]
+        harm = "NULL, which crashes the mail daemons" if version is None else f"{version}, not 8 or 9"
+        report.bad(f"database: {location}: {mismatch} schema_version in its table meta is {harm}")
     except (mailapi.ApiError, mailapi.peewee.PeeweeException, sqlite3.Error) as error:
         report.bad(f"database: {location}: {error}")
 

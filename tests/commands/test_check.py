@@ -122,6 +122,15 @@ def test_a_state_schema_that_sqlite_refuses_is_told_by_its_module(configured_sit
     assert lines.count("the state_schema of") == 1
 
 
+@pytest.mark.parametrize(
+    ("version", "said"), [(None, "NULL, which crashes the mail daemons"), ("7", "7, not 8 or 9")]
+)
+def test_a_schema_version_that_the_daemons_cannot_use_is_named(configured_site, tmp_path, version, said):
+    configured_site.sql("UPDATE meta SET value = ? WHERE key = 'schema_version'", version)
+    lines = run_mailapi(tmp_path, "check", check=1)
+    assert f"is not the same. schema_version in its table meta is {said}\n" in lines
+
+
 def test_a_state_folder_that_is_not_there_or_cannot_be_written_fails(configured_site, tmp_path):
     for state in (tmp_path / "nowhere/state.db3", "/proc/state.db3", tmp_path / "config.py/state.db3"):
         write_config(tmp_path, state=str(state))
