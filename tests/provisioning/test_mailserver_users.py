@@ -276,6 +276,25 @@ def test_an_administrator_sees_who_is_only_there(site):
     assert [user["user_name"] for user in site("users/?get&limit=3")["users"]] == sorted(users)[:3]
 
 
+def test_the_mail_server_says_whether_its_users_can_log_in(site):
+    add_user(site)
+    add_user(site, BOB, user_authdata=None)
+    site.sql("INSERT INTO api_user_delegates VALUES ('dele', ?)", BOB)
+    site.sql("INSERT INTO api_user_delegates VALUES ('dele', ?)", CAROL)
+    for status, shut_out in ((0, CAROL), (1, BOB)):
+        site.mail.sql("UPDATE accounts SET userStatus = %s WHERE username = %s", status, BOB)
+        site.mail.sql("UPDATE accounts SET userStatus = %s WHERE username = %s", 1 - status, CAROL)
+        expected = {BOB: int(shut_out != BOB), CAROL: int(shut_out != CAROL)}
+        assert log_in_works(site, BOB, "test") == expected[BOB]
+        assert log_in_works(site, CAROL, "pw") == expected[CAROL]
+        listed = {user["user_name"]: user["has_login"] for user in site("users/?get")["users"]}
+        assert listed == {"root": 1, "ann": 1, "bob": 1, "dele": 1, "nologin": 0} | expected
+        listed = {user["user_name"]: user["user_login"] for user in site("users/?get", user="dele")["users"]}
+        assert listed == {"ann": 1, "dele": 1} | expected
+        for name in (BOB, CAROL):
+            assert site("users/?get", username=name)["users"][0]["user_login"] == expected[name]
+
+
 def test_they_see_themselves_and_nobody_else(site):
     assert [user["user_name"] for user in site("users/?get", user=BOB, password="test")["users"]] == [BOB]
     for page, found in (
