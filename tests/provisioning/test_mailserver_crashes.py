@@ -200,6 +200,23 @@ def test_a_change_with_the_identifier_of_another_waits_for_it(site, monkeypatch)
     assert prepared_transactions(site) == [] and mailserver_row(site)[8] == "other"
 
 
+def test_what_is_prepared_for_too_long_is_in_doubt_and_not_lost(site, monkeypatch):
+    """The server ends the connection of a process that says no more; here it goes on after all."""
+    from mailapi_modules.mariadb import link
+
+    monkeypatch.setattr(link, "LONGEST_PAUSE", 1)
+    add_user(site)
+    site.app.modules["accounts"].mailserver.store.pool.close_idle()
+    crash = site.app.modules["crash"]
+    crash.moment = "committed"
+    connections = "SELECT id FROM information_schema.processlist WHERE user = 'mail' AND db = DATABASE()"
+    crash.act = lambda: wait_until(lambda: not site.mail.sql(connections), "the connection lasts")
+    assert site("users/?set_password", user_name=CAROL, user_authdata="new")["status"] == "ok"
+    assert len(prepared_transactions(site)) == 1
+    assert log_in_works(site, CAROL, "new")
+    assert prepared_transactions(site) == [] and in_step(site, CAROL) == "new"
+
+
 def test_changes_of_others_are_left_alone(site):
     """Of another installation on the same server, and of another program."""
     others = ["'mailapi-000000000000-x','y'", "'program','z'"]
