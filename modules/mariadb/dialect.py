@@ -10,6 +10,10 @@ from peewee import OP, SQL, Cast, Expression, Function, Node, NodeList, fn
 
 # As in SQLite: "double quotes" for names, || joins text. Values that do not fit are refused.
 SQL_MODE = "ANSI_QUOTES,PIPES_AS_CONCAT,NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO"
+# The first statement of a connection. The server may have other values for all connections, such as foreign_key_checks
+# = 0 for an import: a deleted user's permissions would stay for the next user of that name.
+SET_SESSION = f"""SET SESSION sql_mode = '{SQL_MODE}', foreign_key_checks = 1, unique_checks = 1, completion_type = 0,
+    sql_select_limit = {2**64 - 1}, sql_big_selects = 1, sql_safe_updates = 0, sql_notes = 1, max_error_count = 65535"""
 
 OPERAND = r'(?:%\(\d+\)s|"\w+"(?:\."\w+")?|\b(?!NOT\b)[a-z_]\w*(?:\.\w+)?(?![\w.(]))'
 REPLACEMENTS = {

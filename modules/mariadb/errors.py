@@ -24,8 +24,9 @@ LOST = {
     1161,
 }
 LOST |= {1184, 1203, 1226, 1927, 2002, 2003, 2006, 2012, 2013, 2014, 2026, 2055, 4031}
-# The server has rolled the transaction back: changed meanwhile, a deadlock or another node's commit, KILL QUERY.
-UNDONE = {1020, 1213, 1317}
+# The server has rolled the transaction back: changed meanwhile, a deadlock or another node's commit, KILL QUERY. Or it
+# has not begun it, since another one has its XA identifier.
+UNDONE = {1020, 1213, 1317, 1440}
 BUSY_NUMBERS = {1205, 1969, 3024}  # a wait for a lock, a statement that took too long
 TRUNCATED, TOO_LONG = 1265, 1406  # a note about blanks at the end; an error
 UNFIT = {1264, TOO_LONG}

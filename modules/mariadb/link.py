@@ -25,6 +25,7 @@ CONNECTION = {
     "read_timeout": PROMPT,
     "autocommit": True,
     "binary_prefix": True,
+    "init_command": dialect.SET_SESSION,
 }
 SERVER_VARIABLES = (
     "wsrep_on",
@@ -156,9 +157,6 @@ class Link:
         isolation = "transaction_isolation" if "transaction_isolation" in variables else "tx_isolation"
         settings = {
             "innodb_lock_wait_timeout": str(min(WAIT, max(self.longest_silence - 1, 1))),
-            "sql_mode": f"'{dialect.SQL_MODE}'",
-            "sql_notes": "1",
-            "max_error_count": "65535",  # ServerCursor reads them
             isolation: f"'{self.isolation}'",
         }
         if "join_cache_level" in variables:

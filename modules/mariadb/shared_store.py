@@ -36,11 +36,13 @@ class SharedLink(Link):
         return options | {"hosts": [host]}
 
     def limits(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return {}: set no session variable that ends long statements, such as {"max_statement_time": "50"}.
+        """Return the session variable that ends a transaction in which mailapi says nothing, as if it had died.
 
-        Here, mailapi itself gives a statement up after `longest_silence` seconds. `variables` is not used.
+        None limits statements: mailapi itself gives one up after `longest_silence` seconds. `variables`: the server's.
         """
-        return {}
+        limits = super().limits(variables)
+        limits.pop("max_statement_time", None)
+        return limits
 
     def needs_tables(self, connection) -> bool:
         return bool(self.schema)

@@ -50,9 +50,11 @@ class TwoPhaseCommit:
         name, stored = values["user"], password_schemes.make(password)
         self.store.connect()
         xid = f"{self.prefix}-{digest(name)}", digest_of_row(master, name)
+        # Fails if another change of the user, which leaves the row in `users` as it is, too, is about to be committed.
+        # That one has the same identifier, and must not be rolled back.
+        self.store.run("XA START ?, ?", xid)
         change = PreparedChange(self.store, xid, stored)
         try:
-            self.store.run("XA START ?, ?", xid)
             self.store.execute(query, **values, password=stored)
             self.store.run("XA END ?, ?", xid)
             self.store.run("XA PREPARE ?, ?", xid)

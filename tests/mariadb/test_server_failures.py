@@ -261,6 +261,23 @@ def test_a_transaction_that_says_no_more_does_not_hold_the_others_up(tmp_path, d
     ]
 
 
+def test_neither_does_one_in_an_apiservers_database(database, monkeypatch):
+    from mailapi_modules.mariadb import errors, link, shared_store
+    from mailapi_modules.provisioning.account_tables import LOCK_ACCOUNTS, MARIADB_SCHEMA
+
+    monkeypatch.setattr(link, "LONGEST_PAUSE", 1)
+    gone, other = (
+        shared_store.SharedStore(database.url, "apiserver", deadline=6, schema=MARIADB_SCHEMA)
+        for _ in range(2)
+    )
+    with pytest.raises(errors.Unreachable), gone.transaction():
+        gone.execute(LOCK_ACCOUNTS)
+        with other.transaction():
+            other.execute(LOCK_ACCOUNTS)
+        gone.execute(LOCK_ACCOUNTS)
+    other.pool.close_idle()
+
+
 def test_a_connection_lost_between_two_transactions_is_replaced(site, database, mariadb):
     """As after a wait for something else, in an action with transactions of its own."""
     store = site.app.db

@@ -132,6 +132,32 @@ def test_nothing_that_was_shortened_is_committed_by_who_goes_on(site, database):
     assert dump(database) == before
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("foreign_key_checks", 0),
+        ("sql_select_limit", 1),
+        ("max_join_size", 1),
+        ("sql_safe_updates", 1),
+        ("completion_type", 1),
+        ("completion_type", 2),
+    ],
+)
+def test_what_the_server_has_set_for_all_connections_does_not_count(site, database, mariadb, name, value):
+    usual = mariadb.sql(f"SELECT @@GLOBAL.{name} + 0")[0][0]
+    mariadb.sql(f"SET GLOBAL {name} = {value}")
+    try:
+        refused = site("users/?add_permission", user_name="nobody", user_permission="admin")
+        assert refused["status"] == "FOREIGN KEY constraint failed"
+        assert len(site("users/?get")["users"]) == 5
+        assert site("users/?delete", user_name="dele")["status"] == "ok"
+        assert site.app.db.pool.idle and site.app.state.pool.idle
+    finally:
+        mariadb.sql(f"SET GLOBAL {name} = {usual:.0f}")
+    assert database.sql("SELECT api_user FROM api_access") == [("root",)]
+    assert database.sql("SELECT * FROM api_user_delegates") == []
+
+
 def test_a_text_of_a_mailservers_or_an_apiservers_column_is_not_shortened_either(database):
     from mailapi_modules.provisioning.account_tables import MARIADB_SCHEMA, Accounts
 

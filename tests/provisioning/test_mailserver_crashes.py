@@ -9,8 +9,10 @@ import sys
 
 import pytest
 from mailapi_modules.provisioning import password_schemes as schemes
+from mailapi_modules.provisioning.two_phase import digest
 
 import mailapi
+from mailapi import BUSY
 from support.mailserver_site import (
     BOB,
     CAROL,
@@ -168,6 +170,50 @@ def test_what_is_under_way_is_not_taken_for_a_crash(site):
     said = []
     assert site("users/?set_password", user_name=CAROL, user_authdata="new")["status"] == "ok"
     assert "FAIL  Account: mailserver: 1 changes in doubt, 0 brought to an end" in said[0]
+    assert prepared_transactions(site) == [] and in_step(site, CAROL) == "new"
+
+
+def test_a_change_with_the_identifier_of_another_waits_for_it(site, monkeypatch):
+    """Of a suspended user: their row in `users` does not tell a change from the one before it."""
+    import pymysql
+
+    add_user(site)
+    assert site("users/?suspend", user_name=CAROL)["status"] == "ok"
+    other = pymysql.connect(
+        unix_socket=str(site.mail.server.folder / "socket"), user="root", database=site.mail.name
+    )
+    two_phase = site.app.modules["accounts"].mailserver.two_phase
+    row = digest(f"{CAROL} None")
+    xid = f"'{two_phase.prefix}-{digest(CAROL)}', '{row}'"
+    change = "UPDATE accounts SET homeDir = 'other' WHERE accountId = 4"
+    with other.cursor() as cursor:
+        for statement in (f"XA START {xid}", change, f"XA END {xid}", f"XA PREPARE {xid}"):
+            cursor.execute(statement)
+    answer = site("users/?set_password", check=503, user_name=CAROL, user_authdata="new")
+    assert answer["status"] == BUSY and len(prepared_transactions(site)) == 1
+    # It was not in doubt when this one began, and is now.
+    monkeypatch.setattr(two_phase, "resolve_locked", other.close)
+    answer = site("users/?set_password", check=503, user_name=CAROL, user_authdata="new")
+    assert answer["status"] == BUSY and len(prepared_transactions(site)) == 1
+    monkeypatch.undo()
+    assert site("users/?set_password", user_name=CAROL, user_authdata="new")["status"] == "ok"
+    assert prepared_transactions(site) == [] and mailserver_row(site)[8] == "other"
+
+
+def test_what_is_prepared_for_too_long_is_in_doubt_and_not_lost(site, monkeypatch):
+    """The server ends the connection of a process that says no more; here it goes on after all."""
+    from mailapi_modules.mariadb import link
+
+    monkeypatch.setattr(link, "LONGEST_PAUSE", 1)
+    add_user(site)
+    site.app.modules["accounts"].mailserver.store.pool.close_idle()
+    crash = site.app.modules["crash"]
+    crash.moment = "committed"
+    connections = "SELECT id FROM information_schema.processlist WHERE user = 'mail' AND db = DATABASE()"
+    crash.act = lambda: wait_until(lambda: not site.mail.sql(connections), "the connection lasts")
+    assert site("users/?set_password", user_name=CAROL, user_authdata="new")["status"] == "ok"
+    assert len(prepared_transactions(site)) == 1
+    assert log_in_works(site, CAROL, "new")
     assert prepared_transactions(site) == [] and in_step(site, CAROL) == "new"
 
 
