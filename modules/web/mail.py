@@ -123,9 +123,10 @@ def write(visitor: Visitor) -> dict:
     """
     start = {name: visitor.query(name) for name in ("to", "cc", "subject")} | {"text": ""}
     answer = visitor.query("answer")
+    folded = ("cc", "bcc", "from")
     values = {
         "files": files_to_forward(visitor) if answer == "forward" else [],
-        "opened": start["cc"] or any(map(visitor.form, ("cc", "bcc", "from"))),
+        "opened": start["cc"] or visitor.blamed in folded or any(map(visitor.form, folded)),
     }
     if not answer or visitor.problem:
         return values | {

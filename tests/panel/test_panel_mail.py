@@ -193,6 +193,14 @@ def test_a_mail_with_any_subject_can_be_forwarded(site, subject):
     assert "Hello Ann" in queued(site)
 
 
+def test_a_refused_sender_is_asked_for_where_it_can_be_seen(site):
+    root = Panel(site)
+    root.get("write")
+    assert not root.page.html.find("details").has_attr("open")
+    root.submit("send-mail", to="far@example.org", check=200)
+    assert list(root.errors()) == ["from"] and root.page.html.find("details").has_attr("open")
+
+
 def test_an_answer_that_is_refused_keeps_what_was_typed(site):
     mail_id = add_mail(site)
     ann = Panel(site, "ann")
