@@ -65,10 +65,19 @@ def check_new_token(call):
         raise ApiError(f"Token name is too long: {LONGEST_NAME} characters at most.", field="token_name")
     for name in call.body.get("token_modules") or []:
         if name not in call.config.modulelist:
-            raise ApiError(f"Unknown module {name}.", audit="Unknown module.", field="token_modules")
+            refuse_module(call, name)
     expires = call.body.get("token_expires")
     if expires is not None and expires <= time.time():
         raise ApiError("The expiry of the token is in the past.", field="token_expires")
+
+
+def refuse_module(call, name: str):
+    """Raise ApiError about a module that modulelist lacks. If `name` is a module's path, name the module: User."""
+    meant = call.app.modules.get(name) if name else None
+    if meant and (names := " or ".join(sorted(names_for_tokens(meant)))):
+        sentence = f"Unknown module {name}: did you mean {names}?"
+        raise ApiError(sentence, audit="Unknown module.", field="token_modules")
+    raise ApiError(f"Unknown module {name}.", audit="Unknown module.", field="token_modules")
 
 
 not_by_token = Rule(

@@ -12,7 +12,7 @@ FIELDS = {
     "token_expires": "When it ends, in seconds since 1970; null: never.",
     "token_used": "When it was last used, in seconds since 1970; null: never.",
     "token_reads_only": "Whether it can change nothing.",
-    "token_modules": "The modules that it is good for, by their names in modulelist; null or empty: all.",
+    "token_modules": "The modules that it is good for, by their names in get_modules, such as User; null or empty: all.",
     "token_networks": "The networks that it may be used from, such as 192.0.2.0/24; null or empty: all.",
     "tokens": "The tokens, oldest first.",
     "token": "The token itself. No other answer has it.",

@@ -24,6 +24,10 @@ FLAGS = (
     "pop_lock",
     "token_reads_only",
 )  # columns whose 1 and 0 are a yes and a no
+EXPLAINED = (  # how a database's own sentence begins → what a person should know
+    ("FOREIGN KEY constraint failed", "What it names does not exist, or is still used by something else."),
+    ("UNIQUE constraint failed", "There is one already."),
+)
 NARROWEST = 8  # characters that a column keeps when a table is too wide
 
 
@@ -44,7 +48,13 @@ def print_answer(answer: dict, as_table: bool):
             print_table([row if isinstance(row, dict) else {name: row} for row in rows])
     for name, value in answer.items():
         if not isinstance(value, list) and (name != "status" or value != "ok" or len(answer) == 1):
-            print(mailapi.printable(value) if name == "status" else f"{name}: {cell(name, value)}")
+            print(explained(value) if name == "status" else f"{name}: {cell(name, value)}")
+
+
+def explained(status: str) -> str:
+    """Return a status for the terminal. A sentence of SQLite gets one in front that says what it means."""
+    sentence = next((meaning for start, meaning in EXPLAINED if status.startswith(start)), "")
+    return f"{sentence} ({mailapi.printable(status)})" if sentence else mailapi.printable(status)
 
 
 def needs_json(value) -> bool:

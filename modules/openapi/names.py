@@ -11,9 +11,11 @@ OTHER_WORDS = {  # that people try → what the API calls it
     "create": "add",
     "edit": "update",
     "list": "get",
+    "msa": "smtpd",
     "password": "user_authdata",
     "remove": "delete",
     "show": "get",
+    "smtpd": "msa",
 }
 FIRST_WIRE_QUERY = {"limit", "callback", "login", "logout"}
 

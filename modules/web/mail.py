@@ -4,12 +4,14 @@ import base64
 
 import bottle
 
-from mailapi import ApiError
+from mailapi import SMALL_BODY, ApiError
 
+from ..mail.mime import MAX_FILE_NAME
+from ..mail.parts import Part, parts
 from ..mail.reply import ids_in, reply_subject, sendable_subject, shortened, written
 from .filters import has_filters
 from .responses import download, mail_html, response
-from .templates import link
+from .templates import link, size
 from .visitor import Visitor
 
 ON_PAGE = 50  # mails
@@ -116,12 +118,18 @@ def message_raw(visitor: Visitor) -> bottle.HTTPResponse:
 def write(visitor: Visitor) -> dict:
     """Return the template's values for the page that writes a mail: {"start": {"to": …, "text": …, …}, …}.
 
-    `start` has what the inputs contain at first, from the URL or from the mail to answer or forward.
+    `start` has what the inputs contain at first, from the URL or from the mail to answer or forward. `files` has the
+    (number, name and size) of each attachment that can be forwarded.
     """
     start = {name: visitor.query(name) for name in ("to", "cc", "subject")} | {"text": ""}
     answer = visitor.query("answer")
+    folded = ("cc", "bcc", "from")
+    values = {
+        "files": files_to_forward(visitor) if answer == "forward" else [],
+        "opened": start["cc"] or visitor.blamed in folded or any(map(visitor.form, folded)),
+    }
     if not answer or visitor.problem:
-        return {
+        return values | {
             "start": start,
             "in_reply_to": visitor.form("in_reply_to"),
             "references": visitor.form("references"),
@@ -140,7 +148,52 @@ def write(visitor: Visitor) -> dict:
     start |= {"subject": subject_of(answer, subject), "text": text}
     ids = ("", "") if answer == "forward" else (found["mail_message_id"], found["mail_references"])
     answered, references = map(ids_in, ids)
-    return {"start": start, "in_reply_to": " ".join(answered[:1]), "references": shortened(references)}
+    return values | {
+        "start": start,
+        "in_reply_to": " ".join(answered[:1]),
+        "references": shortened(references),
+    }
+
+
+def files_to_forward(visitor: Visitor) -> list[tuple[str, str]]:
+    """Return (number, name and size) of each attachment of the mail to forward: [("2", "a.pdf (12 KB)")].
+
+    If a form was refused because the mail is gone, return [], so that the rest of the form is not lost.
+    """
+    try:
+        named = ((part, part.file()) for part in attached_parts(visitor))
+        return [(str(part.number), f"{file.name} ({size(len(file.content))})") for part, file in named]
+    except ApiError:
+        if not visitor.problem:
+            raise
+        return []
+
+
+def attached_parts(visitor: Visitor) -> list[Part]:
+    """Return the attachments of the mail that the URL names."""
+    raw = visitor.run("mailbox", "raw", mail_fields(visitor)).content
+    return [part for part in parts(raw) if part.attached]
+
+
+def forwarded_files(visitor: Visitor) -> list[dict]:
+    """Return the chosen attachments of the mail that is forwarded, as in the field `attachments` of `mailbox/?send`.
+
+    The memory that sending them takes is reserved, as for files that the form has.
+    """
+    if not (chosen := set(visitor.form.all("part"))):
+        return []
+    files = [part.file() for part in attached_parts(visitor) if str(part.number) in chosen]
+    needed = 6 * sum(len(file.content) for file in files)
+    if needed > SMALL_BODY:
+        visitor.handler.reserved += visitor.app.large_bodies.take(needed)
+    return [
+        {
+            "filename": sendable_subject(file.name)[-MAX_FILE_NAME:],
+            "content_type": file.content_type,
+            "data": base64.b64encode(file.content).decode(),
+        }
+        for file in files
+    ]
 
 
 def subject_of(answer: str, subject: str) -> str:
@@ -165,7 +218,7 @@ def send(visitor: Visitor) -> tuple[str, str]:
     }
     fields = {name: value for name, value in fields.items() if value}
     fields["text"] = visitor.form.exactly("text").replace("\r\n", "\n")
-    fields["attachments"] = [
+    fields["attachments"] = forwarded_files(visitor) + [
         {
             "filename": file["filename"].replace("\\", "/").rpartition("/")[2],
             "content_type": file["type"] or "application/octet-stream",

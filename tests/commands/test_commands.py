@@ -236,6 +236,24 @@ def test_call_refuses_with_a_sentence(installed, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ("users", "add", "user_name=ann"),
+            "There is one already. (UNIQUE constraint failed: users.user_name)",
+        ),
+        (
+            ("users", "add_permission", "user_name=nobody", "user_permission=admin"),
+            "What it names does not exist, or is still used by something else. (FOREIGN KEY constraint failed)",
+        ),
+    ],
+)
+def test_tables_explain_what_the_database_says(installed, tmp_path, words, sentence):
+    said = run_mailapi(tmp_path, "call", "--table", *words, check=1)
+    assert said.splitlines()[0] == sentence
+
+
 def test_call_as_a_user_has_that_users_rights(installed, tmp_path):
     said = json.loads(
         run_mailapi(tmp_path, "call", "--as", "bob", "users", "delete", "user_name=ann", check=1)

@@ -6,6 +6,7 @@ import pytest
 
 from support.command_line import run_mailapi
 from support.counting import statements
+from support.second_wire import outcome, send
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine
@@ -151,6 +152,13 @@ def test_a_module_that_is_not_in_modulelist_does_not_stand_in(both):
     site, site8 = both
     assert site("msa/?get", check=404)["status"] == "Unknown module msa."
     assert site8("smtpd/?get", check=404)["status"] == "Unknown module smtpd."
+
+
+@pytest.mark.parametrize(("generation", "asked", "meant"), [(8, "smtpd", "msa"), (9, "msa", "smtpd")])
+def test_the_second_wire_names_the_module_of_this_generation(tmp_path, generation, asked, meant):
+    site = Site(tmp_path, generation=generation, modulelist=SMTPD)
+    answer = send(site, f"{asked}/get")
+    assert outcome(answer) == (404, "unknown_module", None, f"Unknown module {asked}: did you mean {meant}?")
 
 
 def test_check_says_which_module_stands_in(tmp_path):

@@ -97,3 +97,8 @@ def test_mail_is_shown_and_answered_with_a_file(ask, site, chromium):
         and "picture.png" in message
         and "AMj/" in message
     )
+
+
+def test_a_proxy_that_answers_no_json_is_an_error_without_a_code(ask):
+    asked = "window.fetch = async () => new Response('<h1>Too large</h1>', {status: 413}); return people()"
+    assert ask(asked) == [None, None, "HTTP 413"]

@@ -4,6 +4,7 @@ import pytest
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
+from support.panel import MAIL, add_mail
 from support.panel_browser import PAGES, WIDTHS, fill_site, violations
 
 pytestmark = pytest.mark.slow
@@ -98,3 +99,12 @@ def test_pages_fit_narrow_windows_and_large_text_and_nothing_moves(person, panel
         assert person.run(MOVING) == 0, page
         person.picture(f"{number:02}-" + (page.replace("?", "-").replace("&", "-") or "overview")[:40])
         person.size(1440)
+
+
+def test_a_long_subject_makes_no_page_wider_than_a_phone(person, panel_server):
+    add_mail(panel_server.site, message=MAIL.replace("Plans", "Plans for the garden " * 20))
+    person.log_in("ann")
+    person.size(390)
+    for page in ("mail", "threads", "message?mail_id=1", "write?answer=forward&mail_id=1"):
+        person.get(page)
+        assert person.run(SIZE)[0] <= 390, page

@@ -1,6 +1,7 @@
 """The panel's pages about a person's own mail and account, without a script."""
 
 import base64
+import email
 
 import pytest
 
@@ -118,6 +119,63 @@ def test_a_mail_is_answered_and_forwarded(site):
     assert "Hello Ann" in ann.form("send-mail")["text"].value
 
 
+def add_mail_with_files(site, *names: str) -> int:
+    """Store a mail with a file of each name, whose content is its name; return the mail's id."""
+    head, end = MAIL.rsplit("--b--", 1)
+    file = "--b\nContent-Type: text/csv\nContent-Disposition: attachment; filename={0}\n\n{0}\n"
+    return add_mail(site, message=head + "".join(map(file.format, names)) + "--b--" + end)
+
+
+def test_attachments_are_forwarded(site):
+    mail_id = add_mail_with_files(site, "one.csv", "two.csv")
+    ann = Panel(site, "ann")
+    ann.get(f"message?mail_id={mail_id}")
+    ann.page = ann.page.click("Forward")
+    ann.shows("notes.txt (5 B)", "one.csv (7 B)", "two.csv (7 B)")
+    boxes = ann.form("send-mail").fields["part"]
+    assert [box.checked for box in boxes] == [True] * 3
+    boxes[1].checked = False
+    ann.submit("send-mail", to="", check=200)
+    boxes = ann.form("send-mail").fields["part"]
+    assert ann.errors() and [box.checked for box in boxes] == [True, False, True]
+    ann.submit("send-mail", to="far@example.org")
+    files = [part for part in email.message_from_string(queued(site)).walk() if part.get_filename()]
+    assert [(file.get_filename(), file.get_payload(decode=True)) for file in files] == [
+        ("notes.txt", b"notes"),
+        ("two.csv", b"two.csv"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a/b", '"../../x"', '"' + "x" * 400 + '"', '"=?utf-8?q?a=0Ab?="'])
+def test_an_attachment_of_any_name_is_forwarded(site, name):
+    mail_id = add_mail_with_files(site, name)
+    ann = Panel(site, "ann")
+    ann.get(f"write?answer=forward&mail_id={mail_id}")
+    ann.submit("send-mail", to="far@example.org")
+    assert base64.b64encode(name.encode()).decode()[:60] in queued(site)
+
+
+def test_what_was_typed_stays_if_the_mail_to_forward_is_gone(site):
+    mail_id = add_mail(site)
+    ann = Panel(site, "ann")
+    ann.get(f"write?answer=forward&mail_id={mail_id}")
+    site.sql("DELETE FROM mailbox")
+    ann.submit("send-mail", to="far@example.org", text="mine", check=200)
+    ann.shows("mail not found")
+    assert ann.form("send-mail")["text"].value == "mine" and "part" not in ann.form("send-mail").fields
+    ann.submit("send-mail")
+    assert "mine" in queued(site)
+
+
+def test_nobody_forwards_the_files_of_others(site):
+    mail_id = add_mail(site)
+    bob = Panel(site, "bob")
+    bob.get("write")
+    fields = dict(bob.form("send-mail").submit_fields()) | {"to": "bob@corp.org", "part": "3"}
+    bob.browser.post(f"/panel/write?answer=forward&mail_id={mail_id}", fields, status=200)
+    assert not site.sql("SELECT * FROM outbox")
+
+
 @pytest.mark.parametrize("subject", ["RE: Plans", "Re[2]: Plans", "re : Plans"])
 def test_the_subject_of_an_answer_to_an_answer_stays(site, subject):
     mail_id = add_mail(site, message=MAIL.replace("Plans", subject))
@@ -133,6 +191,14 @@ def test_a_mail_with_any_subject_can_be_forwarded(site, subject):
     ann.get(f"write?answer=forward&mail_id={mail_id}")
     ann.submit("send-mail", to="far@example.org")
     assert "Hello Ann" in queued(site)
+
+
+def test_a_refused_sender_is_asked_for_where_it_can_be_seen(site):
+    root = Panel(site)
+    root.get("write")
+    assert not root.page.html.find("details").has_attr("open")
+    root.submit("send-mail", to="far@example.org", check=200)
+    assert list(root.errors()) == ["from"] and root.page.html.find("details").has_attr("open")
 
 
 def test_an_answer_that_is_refused_keeps_what_was_typed(site):
