@@ -115,7 +115,7 @@ def on_terminal(folder, command: list, answers=(), size=None) -> tuple[int, byte
         if size:
             os.environ.pop("COLUMNS", None)  # the terminal's own width counts, not that of the tests
             termios.tcsetwinsize(0, size)
-        os.execvp(command[0], command)
+        os.execvpe(command[0], command, os.environ)  # without the COLUMNS that GNU readline sets beside it
     said = b""
     for prompt, typed in [*answers, (None, b"")]:
         unread = len(said)
