@@ -362,7 +362,7 @@ def test_who_waits_for_a_service_that_hangs_keeps_nobody_else_waiting(tmp_path):
 
         with Server(tmp_path) as server, concurrent.futures.ThreadPoolExecutor(20) as threads:
             wait_until(is_answered_before_them)
-    assert said == {late, "The imap service cannot be used: too many are waiting for it."}
+    assert said == {late, "Your other requests are still running. Try again."}
 
 
 def test_the_answer_shows_no_more_than_a_sentence_of_what_a_server_said(tmp_path):

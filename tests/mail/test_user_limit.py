@@ -6,7 +6,9 @@ import pytest
 from mailapi_modules.mail import queue_owners
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
+from support.every_service import SERVICE_MODULE
 from support.outgoing import queue_mail
+from support.site import Site
 
 pytestmark = pytest.mark.every_engine
 SENTENCE = "Your other searches are still running. Try again."
@@ -50,3 +52,41 @@ def test_a_fourth_look_for_queued_mails_of_a_user_is_refused(site, monkeypatch, 
         for user in ("bob", "root"):
             assert site("queue/?get", user=user)["status"] == "ok"
     assert site(f"queue/?{action}", user="ann", mail_id=mail_id)["status"] == "ok" and not limit.running
+
+
+########## services/ ###############################################################################
+
+SERVICES = {"smtp": "smtp://127.0.0.1:9", "antivirus": "clamd://127.0.0.1:9"}
+BUSY = "Your other requests are still running. Try again."
+MAIL = {"sender": "ann@one.org", "recipients": ["to@else.example"], "message": "x"}
+
+
+@pytest.mark.parametrize("url", ["send", "scan", "quota", "sieve_list"])
+def test_a_sixth_request_of_a_user_to_services_is_refused(tmp_path, url):
+    """Each may take a minute: six kept everybody from the service."""
+    site = Site(tmp_path, extra=SERVICE_MODULE, services=SERVICES)
+    site("smtpd/?add", smtpd_user="ann", smtpd_router="any")
+    limit = site.app.modules["services"].requests
+    with contextlib.ExitStack() as running:
+        for _ in range(5):
+            running.enter_context(limit.of("ann"))
+        assert site(f"services/?{url}", user="ann", check=503, **MAIL)["status"] == BUSY
+        assert site(f"services/?{url}", user="bob", **MAIL)["status"] != BUSY
+    assert site(f"services/?{url}", user="ann", **MAIL)["status"] != BUSY and not limit.running
+
+
+@pytest.mark.parametrize(
+    ("padding", "others"), [(0, 4), (10_000, 4), (600_000, 3), (1_200_000, 2), (5_000_000, 0)]
+)
+def test_large_messages_of_a_user_take_half_of_the_memory_for_bodies(tmp_path, padding, others):
+    """Two of 35 MB, or small ones with much around them, took it all for a minute: others were refused."""
+    site = Site(tmp_path, extra=SERVICE_MODULE, services=SERVICES, max_bodies=2**24, max_body=2**24)
+    limit, bodies = site.app.modules["services"].requests, site.app.large_bodies
+    for running, refused in ((others, False), (others + 1, True)):
+        with contextlib.ExitStack() as stack:
+            for _ in range(running):
+                stack.enter_context(limit.of("ann"))
+            answer = site("services/?scan", user="ann", check="*", message="x", unused="y" * padding)
+            assert (answer["status"] == BUSY) == refused
+    assert not bodies.used and not bodies.of_thread()
+    assert site("services/?scan", user="ann", message="x")["status"] != BUSY
