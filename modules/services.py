@@ -15,7 +15,7 @@ from mailapi import (
 )
 
 from .answers import services
-from .clients.base import PROMPT_SECONDS, SCAN_SECONDS, SLOT_WAIT, SLOTS, Client, clients, run_in_parallel
+from .clients.base import PROMPT_SECONDS, SCAN_SECONDS, Client, clients, run_in_parallel
 from .clients.sieve_fields import require_script, script_name, script_text
 from .http.large_bodies import read_large_object
 from .mail.outgoing import too_many_recipients
@@ -27,10 +27,9 @@ from .mail.submission import (
     envelope_addresses,
     owns_sender,
 )
-from .mail.user_limit import UserLimit, limited
+from .mail.user_limit import limited, service_requests
 
 SCRIPT_NAME_MISSING = {"script_name": "Script name is not set."}
-MOST_REQUESTS = SLOTS - 1  # of a user at the same time, in a process
 OF_CALLER = {"allow": anyone, "manages_transactions": True}
 OF_SCRIPT = OF_CALLER | {"required": SCRIPT_NAME_MISSING, "optional": {"script_name": script_name}}
 
@@ -57,7 +56,7 @@ class Service(Module):
     def __init__(self, app, name=""):
         super().__init__(app, name)
         self.clients = clients(app.config)
-        self.requests = UserLimit(MOST_REQUESTS, SLOT_WAIT, "requests")
+        self.requests = service_requests(app.config)
 
     @endpoint(allow=admin, read_only=True, manages_transactions=True)
     def get(self, call):

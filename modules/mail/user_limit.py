@@ -6,7 +6,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from mailapi import ApiError
+from mailapi import ApiError, Config
+
+MOST_SERVICE_REQUESTS = (
+    5  # one less than SLOTS in clients/base.py, which only installations with services load
+)
 
 
 class UserLimit:
@@ -57,6 +61,21 @@ class UserLimit:
             self.waiting[user_name] -= 1
             if not self.waiting[user_name]:
                 del self.waiting[user_name]
+
+
+def service_requests(config: Config) -> UserLimit:
+    """Return the limit for the requests of one user that use services. It leaves one slot of a service to others.
+
+    Further calls with the same `config` return the same object, so that modules share it.
+    """
+    return vars(config).setdefault(
+        "service_requests", UserLimit(MOST_SERVICE_REQUESTS, wait=1, what="requests")
+    )
+
+
+def service_turn(call, uses_service: bool) -> contextlib.AbstractContextManager:
+    """Return a context manager that counts the request among service_requests(). If not `uses_service`, do nothing."""
+    return service_requests(call.config).of(call.user_name) if uses_service else contextlib.nullcontext()
 
 
 def limited(action: Callable) -> Callable:

@@ -3,6 +3,7 @@
 import contextlib
 
 import pytest
+from mailapi_modules.clients.base import SLOTS
 from mailapi_modules.mail import queue_owners
 from mailapi_modules.mail.user_limit import UserLimit
 
@@ -103,6 +104,26 @@ def test_a_sixth_request_of_a_user_to_services_is_refused(tmp_path, url):
         assert site(f"services/?{url}", user="ann", check=503, **MAIL)["status"] == BUSY
         assert site(f"services/?{url}", user="bob", **MAIL)["status"] != BUSY
     assert site(f"services/?{url}", user="ann", **MAIL)["status"] != BUSY and not limit.running
+
+
+def test_settings_in_a_filter_script_count_among_them(tmp_path):
+    """Each may take ten seconds, and the service has six slots for all."""
+    site = Site(
+        tmp_path,
+        extra=SERVICE_MODULE | {"Account": "modules/accounts.py"},
+        services={"managesieve": "sieve://127.0.0.1:9"},
+    )
+    limit = site.app.modules["services"].requests
+    assert limit.most == SLOTS - 1
+    limit.wait = 0
+    with contextlib.ExitStack() as running:
+        for _ in range(5):
+            running.enter_context(limit.of("ann"))
+        assert site("accounts/?get", user="ann", user_name="ann")["warning"] == BUSY
+        changed = site("accounts/?update", user="ann", check=503, user_name="ann", forward="a@else.example")
+        assert changed["status"] == BUSY
+        assert site("accounts/?get", user="ann")["status"] == "ok"
+    assert "Connection refused" in site("accounts/?get", user="ann", user_name="ann")["warning"]
 
 
 @pytest.mark.parametrize(
