@@ -20,6 +20,7 @@ from .answers import accounts
 from .directory import devices
 from .directory.lists import PAGE_QUERY, asks_for_page, page_of_rows
 from .mail.own_addresses import addresses_of, stores_to
+from .mail.user_limit import service_turn
 from .openapi.schemas import json_schema
 from .provisioning.account_check import check_ledger, check_mailserver
 from .provisioning.account_settings import SETTINGS, check_forward, may_change_settings
@@ -97,7 +98,8 @@ class Account(Module):
         """
         accounts = self.visible_accounts(call)
         try:
-            return {"accounts": self.settings.add_to(accounts, call)}
+            with service_turn(call, self.settings.uses_script(call)):
+                return {"accounts": self.settings.add_to(accounts, call)}
         except ApiError as error:  # a service that is down does not hide the accounts
             return {"accounts": accounts, "status": "warning", "warning": error.status}
 
@@ -160,7 +162,8 @@ class Account(Module):
                 raise ApiError("forward must not be an address of the user.", field="forward")
             addresses = addresses_of(call, name)
         self.app.release()
-        self.settings.update(call, name, changes, addresses)
+        with service_turn(call, self.settings.uses_script(call)):
+            self.settings.update(call, name, changes, addresses)
         if changes.get("userStatus"):
             self.app.sessions.end_others(name, but="")
 

@@ -27,6 +27,7 @@ from .mail.submission import (
     envelope_addresses,
     owns_sender,
 )
+from .mail.user_limit import limited, service_requests
 
 SCRIPT_NAME_MISSING = {"script_name": "Script name is not set."}
 OF_CALLER = {"allow": anyone, "manages_transactions": True}
@@ -55,6 +56,7 @@ class Service(Module):
     def __init__(self, app, name=""):
         super().__init__(app, name)
         self.clients = clients(app.config)
+        self.requests = service_requests(app.config)
 
     @endpoint(allow=admin, read_only=True, manages_transactions=True)
     def get(self, call):
@@ -75,6 +77,7 @@ class Service(Module):
         max_body="max_message",
         read_body=read_large_object,
     )
+    @limited
     def send(self, call):
         """Send a message (RFC 5322) through the SMTP server, to all recipients or to none.
 
@@ -87,6 +90,7 @@ class Service(Module):
         smtp.send(call.body["sender"], call.body["recipients"], message)
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)
+    @limited
     def quota(self, call):
         """List the quotas of the caller's IMAP mailbox, each with resource, used and limit."""
         return {"quota": self.client("imap").quota(*mailbox_owner(call))}
@@ -100,6 +104,7 @@ class Service(Module):
         max_body="max_message",
         read_body=read_large_object,
     )
+    @limited
     def scan(self, call):
         """Have a message checked for spam and viruses, and return both results: `antispam` and `antivirus`.
 
@@ -121,11 +126,13 @@ class Service(Module):
         return results
 
     @endpoint(**OF_CALLER, read_only=True)
+    @limited
     def sieve_list(self, call):
         """List the caller's mail filter scripts, each with script_name and active."""
         return {"scripts": self.client("managesieve").scripts(*mailbox_owner(call))}
 
     @endpoint(**OF_SCRIPT, read_only=True)
+    @limited
     def sieve_get(self, call):
         """Return the text of one of the caller's mail filter scripts."""
         return {"script": self.client("managesieve").get(*mailbox_owner(call), call.body["script_name"])}
@@ -136,6 +143,7 @@ class Service(Module):
         optional={"script_name": script_name, "script": script_text},
         validators=[require_script],
     )
+    @limited
     def sieve_put(self, call):
         """Store a mail filter script of the caller. It replaces a script of the same name.
 
@@ -146,16 +154,19 @@ class Service(Module):
         return {"warnings": warnings} if warnings else {}
 
     @endpoint(**OF_SCRIPT)
+    @limited
     def sieve_activate(self, call):
         """Make a script the one that filters the caller's mail."""
         self.client("managesieve").activate(*mailbox_owner(call), call.body["script_name"])
 
     @endpoint(**OF_CALLER)
+    @limited
     def sieve_deactivate(self, call):
         """Stop filtering the caller's mail. The scripts stay stored."""
         self.client("managesieve").activate(*mailbox_owner(call), "")
 
     @endpoint(**OF_SCRIPT)
+    @limited
     def sieve_delete(self, call):
         """Delete one of the caller's mail filter scripts. The server refuses to delete the active one."""
         self.client("managesieve").delete(*mailbox_owner(call), call.body["script_name"])

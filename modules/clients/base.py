@@ -14,7 +14,7 @@ from functools import cached_property
 from mailapi import ApiError, Config, ConfigError
 
 from ..directory import user_names
-from .deadline import Context, Deadline, DeadlineSocket, failure_reason, open_socket, tls_context
+from .deadline import Context, Deadline, DeadlineSocket, Resolver, failure_reason, open_socket, tls_context
 
 PROMPT_SECONDS = 2  # for connecting, and for a whole ping or provisioning
 SCAN_SECONDS = 30
@@ -66,6 +66,7 @@ class Client:
         # Passwords need TLS, by default unless the service is on this machine. `plain` in config.py overrides that.
         self.encrypt = not setting.get("plain", is_local(self.host))
         self.slots = threading.BoundedSemaphore(SLOTS)
+        self.resolver = Resolver(self.host, self.port)
 
     @cached_property
     def tls(self) -> Context:
@@ -124,7 +125,7 @@ class Client:
         if not self.host:
             return open_socket(socket.AF_UNIX, self.path, deadline, deadline.remaining())
         failure = OSError("the host has no address")
-        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        found = self.resolver.addresses(deadline.remaining())
         for left, (family, _, _, _, address) in zip(range(len(found), 0, -1), found):
             try:
                 sock = open_socket(family, address, deadline, deadline.remaining() / left)

@@ -4,7 +4,9 @@ import logging
 import math
 import socket
 import ssl
+import threading
 import time
+from concurrent.futures import Future
 from functools import cached_property
 
 from mailapi import printable
@@ -55,6 +57,40 @@ class Deadline:
         if self.max_bytes < 0:
             raise OSError("it sends too much")
         return size
+
+
+class Resolver:
+    """Finds the addresses of a host, within a time limit: socket.getaddrinfo has none, and takes 10 s and more if the
+    DNS does not answer.
+    """
+
+    def __init__(self, host: str, port: int):
+        self.host, self.port = host, port
+        self.lock = threading.Lock()
+        self.lookup: Future | None = None  # that a thread is at
+
+    def addresses(self, seconds: float) -> list:
+        """Return what socket.getaddrinfo returns. OSError if it fails, TimeoutError if it takes more than `seconds`.
+
+        It goes on in its thread then. Further calls wait for the same result, so that there is one such thread only.
+        """
+        with self.lock:
+            lookup = self.lookup
+            if lookup is None:
+                lookup = Future()
+                threading.Thread(target=self.look_up, args=[lookup], daemon=True).start()
+                self.lookup = lookup
+        return lookup.result(seconds)
+
+    def look_up(self, lookup: Future):
+        """Call socket.getaddrinfo, and store its result or exception in `lookup`."""
+        try:
+            lookup.set_result(socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            lookup.set_exception(error)
+        finally:
+            with self.lock:
+                self.lookup = None
 
 
 class DeadlineMixin:

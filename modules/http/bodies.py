@@ -56,6 +56,7 @@ class SharedLimit:
 
     def __init__(self, most: int):
         self.most, self.used, self.lock = most, 0, threading.Lock()
+        self.own = threading.local()
 
     def take(self, size: int) -> int:
         """Reserve `size` bytes of memory, and return `size`. ApiError (HTTP 503) if this would exceed the limit.
@@ -66,8 +67,14 @@ class SharedLimit:
             if self.used and self.used + size > self.most:
                 raise ApiError("The server is busy. Try again.", http=503, retry_after=1, code="busy")
             self.used += size
+        self.own.size = size
         return size
 
     def give_back(self, size: int):
         with self.lock:
             self.used -= size
+        self.own.size = 0
+
+    def of_thread(self) -> int:
+        """Return the bytes that are reserved for the request which the current thread answers."""
+        return getattr(self.own, "size", 0)

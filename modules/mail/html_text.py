@@ -7,7 +7,7 @@ import re
 
 from .html_tokens import Token, tokens
 
-MAX_LENGTH = 1_000_000  # characters of HTML that are converted
+MAX_LENGTH = 1_000_000  # characters of HTML that are converted, of all parts of a mail together
 CUT_OFF = "\n\n[…]"
 MAX_DEPTH = 8  # of quotes and lists that are shown
 PARAGRAPHS = {"blockquote", "dl", "figure", "form", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "p"}
@@ -26,12 +26,12 @@ EMPTY_LINES = re.compile(r"\n{3,}")
 LINK = re.compile(r"(?i)(?:https?://|mailto:)[^\s<>]+")
 
 
-def html_text(source: str) -> str:
-    """Convert HTML to plain text. An ellipsis replaces all HTML after the first 1,000,000 characters."""
+def html_text(source: str, most: int = MAX_LENGTH) -> str:
+    """Convert HTML to plain text. An ellipsis replaces all HTML after the first `most` characters."""
     writer = Writer()
-    for token in tokens(source[:MAX_LENGTH]):
+    for token in tokens(source[:most]):
         writer.write(token)
-    return writer.text() + (CUT_OFF if len(source) > MAX_LENGTH else "")
+    return writer.text() + (CUT_OFF if len(source) > most else "")
 
 
 class Writer:

@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterator
 from io import StringIO
 
-from .html_text import html_text
+from .html_text import MAX_LENGTH, html_text
 from .message_parser import ReceivedMessage
 from .tnef import is_tnef
 
-MAX_DEPTH = 20  # of parts in each other; the parser nests no more than 10
 PLAIN_TYPES = ("text/plain", "text/enriched", "text/markdown", "text/x-markdown")
 SUMMARY = re.compile(r"(?im)^SUMMARY(?:;[^:\r\n]*)?:([^\r\n]{0,200})")
 START = re.compile(r"(?im)^DTSTART(?:;[^:\r\n]*)?:(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d))?")
@@ -31,54 +30,73 @@ LINE = re.compile(
 SIGNATURE = "-- "  # the line before one
 
 
+class HTMLConverter:
+    """Converts the HTML in the parts of one mail to plain text: 1,000,000 characters of all parts together."""
+
+    def __init__(self) -> None:
+        self.left = MAX_LENGTH
+
+    def text(self, source: str) -> str:
+        """Convert the HTML of the next part. An ellipsis replaces what is too much in the first such part.
+
+        Return "" for the parts after that one.
+        """
+        if self.left < 0:
+            return ""
+        text = html_text(source, self.left)
+        self.left -= len(source)
+        return text
+
+
 def mail_text(message: ReceivedMessage) -> str:
     """Return the text of a mail for people to read, without attachments; "" if there is none.
 
     Plain text is preferred to HTML. A line such as `[Encrypted message: PGP/MIME]` replaces other content.
     """
-    return "\n\n".join(texts(message))
+    return "\n\n".join(texts(message, HTMLConverter()))
 
 
-def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
+def texts(part: ReceivedMessage, html: HTMLConverter) -> Iterator[str]:
     """Yield the readable texts in a part of a mail and in the parts inside it. Empty texts are left out.
 
-    `depth` is the number of parts that contain this part.
+    `html` converts the HTML of the whole mail.
     """
     kind = part.get_content_type()
     if not part.is_multipart():
         if kind.startswith("multipart/"):  # whose parts cannot be found
             kind = "text/plain"
-        if (text := part_text(part, kind).strip("\r\n")).strip():
+        if (text := part_text(part, kind, html).strip("\r\n")).strip():
             yield text
-    elif depth < MAX_DEPTH:
+    else:
         children = [child for child in part.get_payload() if isinstance(child, ReceivedMessage)]
         if kind == "multipart/alternative":
-            yield from best_alternative(children, depth)
+            yield from best_alternative(children, html)
         elif kind == "multipart/encrypted":
             yield DESCRIPTIONS["application/pgp-encrypted"]
         elif kind == "multipart/related":
-            yield from texts(main_part(part, children), depth + 1)
+            yield from texts(main_part(part, children), html)
         elif kind == "multipart/digest":
             for child in children:
-                yield from digest_texts(child, depth)
+                yield from digest_texts(child, html)
         elif kind.startswith("multipart/"):
             for child in children:
-                yield from texts(child, depth + 1)
+                yield from texts(child, html)
 
 
-def best_alternative(children: list[ReceivedMessage], depth: int) -> Iterator[str]:
+def best_alternative(children: list[ReceivedMessage], html: HTMLConverter) -> Iterator[str]:
     """Yield the texts of the best part of a multipart/alternative, then a line for each of its calendars.
 
-    `children` are the alternatives. The best one is plain text, or else the last one that has a text. `depth` is the
-    number of parts that contain the multipart/alternative.
+    `children` are the alternatives. The best one is plain text, or else the last one that has a text. `html` converts
+    the HTML of the whole mail.
     """
-    found = [(child.get_content_type(), list(texts(child, depth + 1))) for child in children]
-    readable = [(kind, each) for kind, each in found if each and kind != "text/calendar"]
-    plain = [each for kind, each in readable if kind in PLAIN_TYPES]
-    yield from plain[0] if plain else readable[-1][1] if readable else ()
-    for kind, each in found:
+    kinds = [(child.get_content_type(), child) for child in children]
+    plain = [child for kind, child in kinds if kind in PLAIN_TYPES]
+    others = [child for kind, child in reversed(kinds) if kind not in (*PLAIN_TYPES, "text/calendar")]
+    # Only until one has a text: converting HTML that nobody sees would take most of the time.
+    yield from next(filter(None, (list(texts(child, html)) for child in plain + others)), [])
+    for kind, child in kinds:
         if kind == "text/calendar":
-            yield from each
+            yield from texts(child, html)
 
 
 def main_part(part: ReceivedMessage, children: list[ReceivedMessage]) -> ReceivedMessage:
@@ -91,21 +109,22 @@ def main_part(part: ReceivedMessage, children: list[ReceivedMessage]) -> Receive
     return next(named, children[0])
 
 
-def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
+def digest_texts(child: ReceivedMessage, html: HTMLConverter) -> Iterator[str]:
     """Yield a text for each mail in `child`, a part of a multipart/digest: its subject and its readable texts.
 
-    `depth` is the number of parts that contain the multipart/digest.
+    `html` converts the HTML of the whole mail.
     """
     mails = child.get_payload() if child.is_multipart() else [child]
     for mail in mails:
         if isinstance(mail, ReceivedMessage):
-            yield "\n\n".join(filter(None, [mail.field("subject"), *texts(mail, depth + 1)]))
+            yield "\n\n".join(filter(None, [mail.field("subject"), *texts(mail, html)]))
 
 
-def part_text(part: ReceivedMessage, kind: str) -> str:
+def part_text(part: ReceivedMessage, kind: str, html: HTMLConverter) -> str:
     """Return the readable text of a part that contains no other parts; "" for an attachment.
 
-    `kind` is the content type. For an encrypted message, for example, return `[Encrypted message: PGP/MIME]`.
+    `kind` is the content type. For an encrypted message, for example, return `[Encrypted message: PGP/MIME]`. `html`
+    converts the HTML of the whole mail.
     """
     if kind in PKCS7_MIME:
         smime = part.content_field("content-type").parameters.get("smime-type", "").lower()
@@ -116,7 +135,7 @@ def part_text(part: ReceivedMessage, kind: str) -> str:
         return WINMAIL
     if kind == "text/calendar":
         return calendar_line(part.readable_text())
-    return "" if is_attachment(part) else text_without_markup(part, kind)
+    return "" if is_attachment(part) else text_without_markup(part, kind, html)
 
 
 def is_attachment(part: ReceivedMessage) -> bool:
@@ -125,13 +144,13 @@ def is_attachment(part: ReceivedMessage) -> bool:
     return disposition == "attachment" or bool(part.get_filename()) and disposition != "inline"
 
 
-def text_without_markup(part: ReceivedMessage, kind: str) -> str:
+def text_without_markup(part: ReceivedMessage, kind: str, html: HTMLConverter) -> str:
     """Return the plain text of a part with the content type `kind`; "" if it is neither plain text nor HTML.
 
-    HTML is converted to plain text, and the broken lines of format=flowed are joined.
+    `html` converts HTML to plain text. The broken lines of format=flowed are joined.
     """
     if kind == "text/html":
-        return html_text(part.readable_text())
+        return html.text(part.readable_text())
     if kind not in PLAIN_TYPES:
         return ""
     parameters = part.content_field("content-type").parameters

@@ -2,7 +2,7 @@
 
 from mailapi import number, readable
 
-from .mail_text import mail_text, text_without_markup
+from .mail_text import HTMLConverter, mail_text, text_without_markup
 from .message_parser import ReceivedMessage, parse_headers, parse_message
 
 ADDRESS_FIELDS = ("from", "to", "cc", "reply-to")
@@ -67,6 +67,6 @@ def body_text(message: ReceivedMessage) -> str:
 
 def searchable_text(raw: bytes) -> str:
     """Return the text of the mail `raw` for searches: all text parts, with HTML converted to plain text."""
-    message = parse_message(raw)
+    message, html = parse_message(raw), HTMLConverter()
     leaves = (part for part in message.walk() if not part.is_multipart())
-    return " ".join(text_without_markup(part, part.get_content_type()) for part in leaves)
+    return " ".join(text_without_markup(part, part.get_content_type(), html) for part in leaves)

@@ -18,6 +18,8 @@ from .sources import HEADER_BYTES
 Thread = list[tuple[MailRef, int]]  # mails, each with its depth
 FIELD = re.compile(rb"(?im)^(message-id|in-reply-to|references)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
 ID = re.compile(rb"<[^<>\s]+>")
+THREAD_SECONDS = 30  # after which the search ends within a thread, too
+UNSEARCHED = "A thread has too many mails to search all of them."
 MAX_REFERENCES = 20  # references used of one mail: the first one and the last ones
 
 
@@ -97,26 +99,29 @@ def page_of_threads(call, threads: list[Thread], mailboxes: Mailboxes) -> tuple[
     `last` is None on the last page. A page may have fewer threads than wanted, because the search ends after some
     seconds.
     """
-    page_end, size, until = call.body.get("next"), call.limit or len(threads), time.monotonic() + SECONDS
+    page_end, size, started = call.body.get("next"), call.limit or len(threads), time.monotonic()
     found: list[Thread] = []
     last = None
     if page_end:
         threads = [thread for thread in threads if newest(thread)[:3] < page_end]
-    for thread, matches in checked_threads(call.body, threads, mailboxes):
-        if last and (len(found) == size or time.monotonic() > until):
+    for thread, matches in checked_threads(call.body, threads, mailboxes, started + THREAD_SECONDS):
+        if last and (len(found) == size or time.monotonic() > started + SECONDS):
             return found, last
         last = newest(thread)
         if matches:
             found.append(thread)
+        elif matches is None:
+            mailboxes.problems.append(UNSEARCHED)
     return found, None
 
 
 def checked_threads(
-    fields: dict, threads: list[Thread], mailboxes: Mailboxes
-) -> Iterator[tuple[Thread, bool]]:
+    fields: dict, threads: list[Thread], mailboxes: Mailboxes, until: float
+) -> Iterator[tuple[Thread, bool | None]]:
     """Yield (thread, matches) for each thread: whether a mail in it matches the request's search.
 
-    `fields`: the request's fields.
+    `fields`: the request's fields. `until`: when to end the search, from time.monotonic(). `matches` is None for a
+    thread that has mails which were not searched, and no match among the others.
     """
     terms = Search(fields | {"next": None})
     unread = {ref[:3] for ref in mailboxes.index(True)} if fields.get("unread") else None
@@ -132,10 +137,11 @@ def checked_threads(
     following = next(mails, None)
     for thread, refs in zip(threads, candidates):
         among, matches = set(refs), False
-        while following and following[0] in among:
+        while following and following[0] in among and time.monotonic() < until:
             matches = matches or terms.matches(mail_bytes(following[1]))
             following = next(mails, None)
-        yield thread, matches
+        is_cut = bool(following and following[0] in among)
+        yield thread, matches or (None if is_cut else False)
 
 
 def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:

@@ -1,39 +1,95 @@
 """A limit for the requests of one user that run at the same time."""
 
 import contextlib
+import functools
 import threading
 from collections import Counter
+from collections.abc import Callable
 
-from mailapi import ApiError
+from mailapi import ApiError, Config
+
+MOST_SERVICE_REQUESTS = (
+    5  # one less than SLOTS in clients/base.py, which only installations with services load
+)
 
 
 class UserLimit:
     """Limits how many requests of one user run at the same time in a process.
 
-    `most`: the highest number. Further requests are refused after `wait` seconds.
+    `most`: the highest number. A further request is refused after `wait` seconds, and several after a share of them:
+    each keeps a thread from other users. `what`: the word for the requests in the refusal.
     """
 
-    def __init__(self, most: int, wait: float = 0):
-        self.most, self.wait, self.running = most, wait, Counter[str | None]()
+    def __init__(self, most: int, wait: float = 0, what: str = "searches"):
+        self.most, self.wait, self.what = most, wait, what
+        self.running, self.waiting = Counter[str | None](), Counter[str | None]()
         self.changed = threading.Condition()
 
     @contextlib.contextmanager
-    def of(self, user_name: str | None):
+    def of(self, user_name: str | None, weight: int = 1):
         """Count one more running request of this user while a `with` block runs.
 
-        ApiError (HTTP 503) if `most` requests of the user (see the class) are running already.
+        `weight`: as how many requests it counts; what counts more than `most` (see the class) counts as `most`.
+        ApiError (HTTP 503) if so many requests of the user are running that together they would count more than that.
         """
+        weight = min(weight, self.most)
         with self.changed:
-            if not self.changed.wait_for(lambda: self.running[user_name] < self.most, self.wait):
+            if not self.wait_for_turn(user_name, weight):
                 raise ApiError(
-                    "Your other searches are still running. Try again.", http=503, retry_after=1, code="busy"
+                    f"Your other {self.what} are still running. Try again.",
+                    http=503,
+                    retry_after=1,
+                    code="busy",
                 )
-            self.running[user_name] += 1
+            self.running[user_name] += weight
         try:
             yield
         finally:
             with self.changed:
-                self.running[user_name] -= 1
+                self.running[user_name] -= weight
                 if not self.running[user_name]:
                     del self.running[user_name]
                 self.changed.notify_all()
+
+    def wait_for_turn(self, user_name: str | None, weight: int) -> bool:
+        """Wait until one more request of a user may run. Return False if that takes too long."""
+        self.waiting[user_name] += 1
+        seconds = self.wait / self.waiting[user_name]
+        try:
+            return self.changed.wait_for(lambda: self.running[user_name] + weight <= self.most, seconds)
+        finally:
+            self.waiting[user_name] -= 1
+            if not self.waiting[user_name]:
+                del self.waiting[user_name]
+
+
+def service_requests(config: Config) -> UserLimit:
+    """Return the limit for the requests of one user that use services. It leaves one slot of a service to others.
+
+    Further calls with the same `config` return the same object, so that modules share it.
+    """
+    return vars(config).setdefault(
+        "service_requests", UserLimit(MOST_SERVICE_REQUESTS, wait=1, what="requests")
+    )
+
+
+def service_turn(call, uses_service: bool) -> contextlib.AbstractContextManager:
+    """Return a context manager that counts the request among service_requests(). If not `uses_service`, do nothing."""
+    return service_requests(call.config).of(call.user_name) if uses_service else contextlib.nullcontext()
+
+
+def limited(action: Callable) -> Callable:
+    """Decorate an action of a module, so that the UserLimit in the module's attribute `requests` counts its requests.
+
+    A request with a large body, which stays in memory until it is answered, counts more: those of one user can have
+    half of the setting max_bodies at the same time. One alone is always admitted.
+    """
+
+    @functools.wraps(action)
+    def run(module, call):
+        limit: UserLimit = module.requests
+        share = 2 * limit.most * call.app.large_bodies.of_thread() // call.config.max_bodies
+        with limit.of(call.user_name, 1 + share):
+            return action(module, call)
+
+    return run

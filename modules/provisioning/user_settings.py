@@ -33,6 +33,10 @@ class UserSettings:
 
             self.in_scripts = SieveSettings(filters)
 
+    def uses_script(self, call) -> bool:
+        """Return whether the request is about the settings of a user, and they are in the user's Sieve script."""
+        return bool(self.in_scripts and call.body.get("user_name"))
+
     def add_to(self, accounts: list[dict], call) -> list[dict]:
         """Add the settings of the user whom the request names to the dictionaries in `accounts`, and return these.
 

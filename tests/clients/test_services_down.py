@@ -340,6 +340,39 @@ def test_a_host_is_reached_although_its_first_address_does_not_answer(monkeypatc
         assert imap.ping() == "hello"
 
 
+def test_a_name_server_that_hangs_keeps_no_request(monkeypatch):
+    """Each request of a user kept one of ten threads for 10 seconds and more, and one of six slots."""
+    asked, answered = [], threading.Event()
+
+    def getaddrinfo(*args, **options):
+        asked.append(args)
+        answered.wait(60)
+        return original(*args, **options)
+
+    original = socket.getaddrinfo
+    with client("imap", answers_of()) as imap:
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        for _ in range(8):
+            with pytest.raises(ServiceDown, match="it did not answer in time"), imap.conversation(0.01):
+                pass
+        assert len(asked) == 1, "one thread goes on for all of them"
+        answered.set()
+        assert imap.ping() == "hello"
+        wait_until(lambda: imap.resolver.lookup is None)
+        assert imap.ping() == "hello" and len(asked) > 1
+
+
+def test_a_host_that_has_no_address(monkeypatch):
+    def getaddrinfo(*args, **options):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with client("imap", answers_of()) as imap:
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        for _ in range(2):
+            with pytest.raises(ServiceDown, match=r"cannot be used: Name or service not known\.$"):
+                imap.ping()
+
+
 def test_who_waits_for_a_service_that_hangs_keeps_nobody_else_waiting(tmp_path):
     with hostile.misbehaving_server(hostile.silent) as port:
         site = Site(tmp_path, extra=SERVICE_MODULE)
@@ -362,7 +395,7 @@ def test_who_waits_for_a_service_that_hangs_keeps_nobody_else_waiting(tmp_path):
 
         with Server(tmp_path) as server, concurrent.futures.ThreadPoolExecutor(20) as threads:
             wait_until(is_answered_before_them)
-    assert said == {late, "The imap service cannot be used: too many are waiting for it."}
+    assert said == {late, "Your other requests are still running. Try again."}
 
 
 def test_the_answer_shows_no_more_than_a_sentence_of_what_a_server_said(tmp_path):

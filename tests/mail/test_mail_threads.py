@@ -1,6 +1,10 @@
 """mailbox/?threads: which mails are together, and in which order."""
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
+from mailapi_modules.mail import threads
 from mailapi_modules.mail.threads import group_into_threads
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
@@ -15,6 +19,21 @@ def linked(own: str, *references: str, answers: str = "") -> bytes:
     more = f"References: {' '.join(f'<{r}@x>' for r in references)}\r\n" if references else ""
     more += f"In-Reply-To: <{answers}@x>\r\n" if answers else ""
     return (f"Message-ID: <{own}@x>\r\n" if own else "").encode() + make_mail(f"s{own}", more=more)
+
+
+def test_a_long_thread_is_not_searched_for_hours(site, monkeypatch):
+    """The time was checked between threads only, and whoever writes to a user can make them long."""
+    for number in range(100):
+        deliver(site, submission=str(number), data=linked(f"m{number}", "m0"))
+    deliver(site, submission="1", data=linked("alone"))
+    clock, searched = itertools.count(), []
+    monkeypatch.setattr(threads, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(threads.Search, "matches", lambda *_: searched.append(1))
+    page = site("mailbox/?threads&limit=5", user="bob", text="nowhere")
+    assert page["threads"] == [] and page["next"].startswith("99 ") and len(searched) < 31
+    assert (page["status"], page["warning"]) == ("warning", threads.UNSEARCHED)
+    page = site("mailbox/?threads&limit=5", user="bob", text="nowhere", next=page["next"])
+    assert (page["threads"], page["next"], page["status"]) == ([], None, "ok")
 
 
 def drawn(*heads: bytes) -> list:

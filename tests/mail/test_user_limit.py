@@ -3,13 +3,18 @@
 import contextlib
 
 import pytest
+from mailapi_modules.clients.base import SLOTS
 from mailapi_modules.mail import queue_owners
+from mailapi_modules.mail.user_limit import UserLimit
 
-import mailapi  # noqa: F401 what makes mailapi_modules importable
+from mailapi import ApiError
+from support.every_service import SERVICE_MODULE
 from support.outgoing import queue_mail
+from support.site import Site
 
 pytestmark = pytest.mark.every_engine
 SENTENCE = "Your other searches are still running. Try again."
+BUSY = "Your other requests are still running. Try again."
 
 
 @pytest.mark.parametrize("url", ["mailbox/?search", "mailbox/?threads"])
@@ -25,6 +30,35 @@ def test_a_fourth_search_of_a_user_is_refused_and_other_users_are_answered(site,
         assert site("mailbox/?get", user="ann")["status"] == "ok"
     assert site(url, user="ann", **fields)["status"] == "ok"
     assert not searches.running
+
+
+def test_a_seventh_list_of_a_user_is_refused(site, monkeypatch):
+    """Ten of 100,000 mails each kept all threads for 20 seconds."""
+    lists = site.app.modules["mailbox"].lists
+    monkeypatch.setattr(lists, "wait", 0)
+    with contextlib.ExitStack() as running:
+        for _ in range(6):
+            running.enter_context(lists.of("ann"))
+        assert site("mailbox/?get", user="ann", check=503)["status"] == BUSY
+        assert site("mailbox/?get", user="bob")["status"] == "ok"
+    assert site("mailbox/?get", user="ann")["status"] == "ok" and not lists.running
+
+
+def test_several_that_wait_share_the_time(monkeypatch):
+    """Each waited for a second: six kept six of ten threads, again and again."""
+    limit, waits = UserLimit(1, wait=60), []
+
+    def wait_for(_, seconds):
+        waits.append(seconds)
+        if len(waits) < 6:
+            with pytest.raises(ApiError), limit.of("ann"):
+                pass
+        return False
+
+    monkeypatch.setattr(limit.changed, "wait_for", wait_for)
+    with pytest.raises(ApiError), limit.of("ann"):
+        pass
+    assert waits == [60, 30, 20, 15, 12, 10] and not limit.waiting and not limit.running
 
 
 def test_a_search_that_fails_no_longer_counts(site):
@@ -50,3 +84,60 @@ def test_a_fourth_look_for_queued_mails_of_a_user_is_refused(site, monkeypatch, 
         for user in ("bob", "root"):
             assert site("queue/?get", user=user)["status"] == "ok"
     assert site(f"queue/?{action}", user="ann", mail_id=mail_id)["status"] == "ok" and not limit.running
+
+
+########## services/ ###############################################################################
+
+SERVICES = {"smtp": "smtp://127.0.0.1:9", "antivirus": "clamd://127.0.0.1:9"}
+MAIL = {"sender": "ann@one.org", "recipients": ["to@else.example"], "message": "x"}
+
+
+@pytest.mark.parametrize("url", ["send", "scan", "quota", "sieve_list"])
+def test_a_sixth_request_of_a_user_to_services_is_refused(tmp_path, url):
+    """Each may take a minute: six kept everybody from the service."""
+    site = Site(tmp_path, extra=SERVICE_MODULE, services=SERVICES)
+    site("smtpd/?add", smtpd_user="ann", smtpd_router="any")
+    limit = site.app.modules["services"].requests
+    with contextlib.ExitStack() as running:
+        for _ in range(5):
+            running.enter_context(limit.of("ann"))
+        assert site(f"services/?{url}", user="ann", check=503, **MAIL)["status"] == BUSY
+        assert site(f"services/?{url}", user="bob", **MAIL)["status"] != BUSY
+    assert site(f"services/?{url}", user="ann", **MAIL)["status"] != BUSY and not limit.running
+
+
+def test_settings_in_a_filter_script_count_among_them(tmp_path):
+    """Each may take ten seconds, and the service has six slots for all."""
+    site = Site(
+        tmp_path,
+        extra=SERVICE_MODULE | {"Account": "modules/accounts.py"},
+        services={"managesieve": "sieve://127.0.0.1:9"},
+    )
+    limit = site.app.modules["services"].requests
+    assert limit.most == SLOTS - 1
+    limit.wait = 0
+    with contextlib.ExitStack() as running:
+        for _ in range(5):
+            running.enter_context(limit.of("ann"))
+        assert site("accounts/?get", user="ann", user_name="ann")["warning"] == BUSY
+        changed = site("accounts/?update", user="ann", check=503, user_name="ann", forward="a@else.example")
+        assert changed["status"] == BUSY
+        assert site("accounts/?get", user="ann")["status"] == "ok"
+    assert "Connection refused" in site("accounts/?get", user="ann", user_name="ann")["warning"]
+
+
+@pytest.mark.parametrize(
+    ("padding", "others"), [(0, 4), (10_000, 4), (600_000, 3), (1_200_000, 2), (5_000_000, 0)]
+)
+def test_large_messages_of_a_user_take_half_of_the_memory_for_bodies(tmp_path, padding, others):
+    """Two of 35 MB, or small ones with much around them, took it all for a minute: others were refused."""
+    site = Site(tmp_path, extra=SERVICE_MODULE, services=SERVICES, max_bodies=2**24, max_body=2**24)
+    limit, bodies = site.app.modules["services"].requests, site.app.large_bodies
+    for running, refused in ((others, False), (others + 1, True)):
+        with contextlib.ExitStack() as stack:
+            for _ in range(running):
+                stack.enter_context(limit.of("ann"))
+            answer = site("services/?scan", user="ann", check="*", message="x", unused="y" * padding)
+            assert (answer["status"] == BUSY) == refused
+    assert not bodies.used and not bodies.of_thread()
+    assert site("services/?scan", user="ann", message="x")["status"] != BUSY
