@@ -61,6 +61,19 @@ def test_init_on_a_full_disk_is_a_sentence(tmp_path):
     assert not list((tmp_path / "data").iterdir())
 
 
+def test_a_config_for_which_the_disk_has_no_room_is_not_left_empty(tmp_path):
+    done = subprocess.run(
+        f"ulimit -f 1; exec {shlex.join(MAILAPI)} serve --init --listen 127.0.0.1:0",
+        shell=True,
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (1, "mailapi: config.py cannot be written: File too large.\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_init_without_an_answer_is_a_sentence(tmp_path):
     said = run_on_terminal(tmp_path, "init", answers=[(b"administrator: ", b"\x04")])  # Ctrl-D
     assert b"mailapi: the input ended before an answer." in said and b"Traceback" not in said
