@@ -1,6 +1,7 @@
 """The command line, as subprocesses, and real HTTP over waitress."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -165,6 +166,21 @@ def test_backup_copies_while_others_write(installed, tmp_path):
     assert (tmp_path / "copy.db3").stat().st_mode & 0o777 == 0o600
     assert "exists; it was not touched" in run_mailapi(tmp_path, "backup", "copy.db3", check=1)
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_letters_that_the_terminal_lacks_end_no_command(tmp_path):
+    assert "Create a master database" in run_mailapi(tmp_path, "--help", PYTHONIOENCODING="ascii:strict")
+    folder = os.path.join(os.fsencode(tmp_path), b"b\xfccher")  # not UTF-8
+    said = run_mailapi(
+        tmp_path, "init", "--dbpath", os.fsdecode(folder + b"/m.db3"), PYTHONIOENCODING="utf-8:strict"
+    )
+    assert "Created b\\udcfccher/m.db3" in said.replace(f"{tmp_path}/", "") and "Password, shown" in said
+
+
+def test_an_empty_variable_for_the_config_is_none(tmp_path):
+    run_mailapi(tmp_path, "init", MAILAPI_CONFIG="")
+    assert (tmp_path / "config.py").exists()
+    run_mailapi(tmp_path, "check", MAILAPI_CONFIG="")
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure(installed, tmp_path):
