@@ -1,6 +1,7 @@
 """Copy the master database to a file, safely even while other programs write to the database."""
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 from pathlib import Path
@@ -31,22 +32,42 @@ def run(args):
     if target.exists():
         raise mailapi.ConfigError(f"{target} exists; it was not touched.")
     part = target.with_name(target.name + ".part")
-    handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    chown_like(handle, target.parent)
-    os.close(handle)
+    handle = create_locked(part)
     try:
+        chown_like(handle, target.parent)
         copy(source, part)
         os.link(part, target)  # fails where a file of that name was made meanwhile
     except (sqlite3.Error, OSError) as error:
         raise mailapi.ConfigError(f"Not copied: {error}.") from error
     finally:
         part.unlink()
+        os.close(handle)  # not before: SQLite loses its locks on a file that its process closes
     print(f"Copied {source} to {target}.")
+
+
+def create_locked(part: Path) -> int:
+    """Create an empty file, lock it, and return its file descriptor. Delete one that a killed backup left.
+
+    ConfigError if another backup has locked it.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        leftover = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(leftover, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+        except BlockingIOError:
+            raise mailapi.ConfigError(f"{part}: another backup is writing it.") from None
+        finally:
+            os.close(leftover)
+    handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
 
 
 def copy(source: Path, target: Path):
     """Copy a SQLite database to another file. Raise sqlite3.Error if the copy fails or is damaged."""
-    uri = f"{source.absolute().as_uri()}?mode=ro"
+    # Not mode=ro: SQLite could not read a database whose writer was killed before it has undone the changes.
+    uri = f"{source.absolute().as_uri()}?mode=rw"
     with (
         contextlib.closing(sqlite3.connect(uri, uri=True)) as old,
         contextlib.closing(sqlite3.connect(target)) as new,

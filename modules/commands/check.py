@@ -2,7 +2,7 @@
 
 import mailapi
 
-from .check_config import check_config_file
+from .check_config import check_config_file, check_log_file
 from .check_master_database import check_master_database
 from .check_master_files import check_master_files, user_exists
 from .check_report import Report
@@ -33,6 +33,7 @@ def run(args):
         return 1
     report.good(f"config: {args.config}")
     check_config_file(report, args.config, app)
+    check_log_file(report, app.config)
     report.good(f"modules: {', '.join(app.listed()) or 'none'}")
     check_master_database(report, app)
     check_master_files(report, app, daemon)

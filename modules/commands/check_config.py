@@ -1,6 +1,7 @@
-"""Checks config.py for `mailapi check`: who can change the file, and who can read passwords in it."""
+"""Checks config.py for `mailapi check`: who can change it, who can read its passwords, and where the log goes."""
 
 import ast
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import mailapi
 
-from .check_report import Report
+from .check_report import Report, describe
 
 
 def check_config_file(report: Report, config: str, app: mailapi.Application):
@@ -21,6 +22,30 @@ def check_config_file(report: Report, config: str, app: mailapi.Application):
         )
     if mode & stat.S_IWOTH:
         report.bad(f"config: everybody on this machine can write to {config}, which the API runs: chmod o-w")
+
+
+def check_log_file(report: Report, config: mailapi.Config):
+    """Check that this process may write to the file in the setting log_file, if any. Print the result."""
+    for path in log_paths(config):
+        if not os.path.exists(path):
+            report.bad(f"log_file: there is no folder {path}")
+        elif os.path.isdir(config.base / config.log_file):
+            report.bad(f"log_file: {path} is a folder")
+        else:
+            report.result(
+                os.access(path, os.W_OK, effective_ids=True),
+                f"log_file: {path} can be written to",
+                f"log_file: {path} cannot be written to ({describe(Path(path))})",
+            )
+
+
+def log_paths(config: mailapi.Config) -> list[str]:
+    """Return what the API must be able to write to for its log: the log file, or its folder if it is not made yet.
+
+    Return [] without the setting log_file.
+    """
+    path = str(config.base / config.log_file)
+    return [path if os.path.exists(path) else os.path.dirname(path)] if config.log_file else []
 
 
 def reachable_by_everybody(path: Path) -> bool:

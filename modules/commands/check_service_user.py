@@ -15,10 +15,11 @@ from typing import Any
 
 import mailapi
 
+from .check_config import log_paths
 from .check_report import Report, describe
 
-READ, CHANGE, CHANGE_FOLDER = os.R_OK, os.R_OK | os.W_OK, os.W_OK | os.X_OK
-ACCESS_NAMES = {READ: "read", CHANGE: "read and written", CHANGE_FOLDER: "written to"}
+READ, CHANGE, CHANGE_FOLDER, WRITE = os.R_OK, os.R_OK | os.W_OK, os.W_OK | os.X_OK, os.W_OK
+ACCESS_NAMES = {READ: "read", CHANGE: "read and written", CHANGE_FOLDER: "written to", WRITE: "written to"}
 
 
 def check_service_user(report: Report, config: str, app: mailapi.Application, user: str):
@@ -26,6 +27,8 @@ def check_service_user(report: Report, config: str, app: mailapi.Application, us
     needs = [(config, READ), *((file, READ) for file in code_files())]
     for database in database_files(app):
         needs += database_needs(database)
+    for path in log_paths(app.config):
+        needs += [(path, CHANGE_FOLDER if os.path.isdir(path) else WRITE)] if os.path.exists(path) else []
     obstacles, config_error = run_as(user, lambda: find_obstacles(config, needs))
     reported: set[str | None] = set()
     for (path, need), obstacle in zip(needs, obstacles):

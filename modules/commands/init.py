@@ -69,17 +69,16 @@ def write_config(config: str, dbpath: str | None = None):
     if dbpath:
         location = dbpath if mailapi.is_url(dbpath) else os.path.abspath(dbpath)
         sample = sample.replace('dbpath = "data/master.db3"', f"dbpath = {location!r}")
-    with open(
-        config, "x", encoding="utf-8", opener=private if dbpath and mailapi.is_url(dbpath) else None
-    ) as file:
-        chown_like(file.fileno(), Path(config).absolute().parent)
-        file.write(sample)
+    has_password = bool(dbpath and mailapi.is_url(dbpath))
+    handle = os.open(config, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if has_password else 0o666)
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            chown_like(handle, Path(config).absolute().parent)
+            file.write(sample)
+    except OSError as error:
+        os.unlink(config)  # a later `mailapi init` would take an empty one for the administrator's
+        raise mailapi.ConfigError(f"{config} cannot be written: {error.strerror}.") from None
     print(f"Wrote {config}.")
-
-
-def private(path: str, flags: int) -> int:
-    """Open a file that only its owner may read and write. Pass this function to open() as its argument `opener`."""
-    return os.open(path, flags, 0o600)
 
 
 def sample_config() -> str:

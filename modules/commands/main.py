@@ -6,6 +6,7 @@ arguments, and `run(args)` returns the exit status, or None for 0.
 
 import argparse
 import importlib
+import io
 import os
 import pkgutil
 import sqlite3
@@ -20,6 +21,8 @@ ANSWERED = (ConfigError, ApiError, peewee.PeeweeException, sqlite3.Error, OSErro
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command of mailapi, and return the exit status. `arguments` is the command line; None means sys.argv."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # letters that the terminal lacks end no command
     args = read_arguments(arguments)
     try:
         return args.run(args) or 0
@@ -70,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
         sub = commands.add_parser(
             name, help=summary.rstrip("."), description=summary, conflict_handler="resolve"
         )
-        default = os.environ.get("MAILAPI_CONFIG", "config.py")
+        default = os.environ.get("MAILAPI_CONFIG") or "config.py"
         sub.add_argument("--config", default=default, help="the config.py to use (default: %(default)s)")
         command.options(sub)
         sub.set_defaults(run=command.run)

@@ -19,6 +19,7 @@ from waitress.task import WSGITask
 import mailapi
 
 from . import workers
+from .accepting import PausingServer
 from .channel import Channel
 from .loop import Loop
 from .spool import Spooled
@@ -162,7 +163,7 @@ class Lifeline(wasyncore.file_dispatcher):
     handle_read = handle_close
 
 
-class Server(TcpWSGIServer):
+class Server(PausingServer):
     """An HTTP server that listens on one socket. The servers of all sockets share threads and temporary files."""
 
     channel_class = Channel
@@ -211,7 +212,8 @@ class Server(TcpWSGIServer):
         now = time.time()
         if self.next_channel_cleanup > now + self.adj.cleanup_interval:  # the clock was set back
             self.next_channel_cleanup = now
-        return bool(self.to_close or self.in_connection_overflow or now >= self.next_channel_cleanup)
+        waits = self.in_connection_overflow or self.paused_until
+        return bool(self.to_close or waits or now >= self.next_channel_cleanup)
 
     def readable(self):
         """Close the connections in `to_close`. Then return whether the server accepts new connections now."""

@@ -128,10 +128,16 @@ class StateStore(Store):
                     os.chmod(side, os.stat(path).st_mode & 0o777)
 
     def after_opening(self):
-        """Create the tables of `schema` that the database lacks, for example after an update of mailapi."""
+        """Create the tables of `schema` that the database lacks, for example after an update of mailapi.
+
+        Raise StateFailure, and change nothing, if the file is a master database.
+        """
         connection = self.database.connection()
         try:
             have = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+            # Its mode and journal mode are those that the mail daemons need.
+            if have >= {"users", "api_access"}:
+                raise sqlite3.DatabaseError("it is a master database; name another file in config.py")
             if not have.issuperset(re.findall("IF NOT EXISTS ([A-Za-z_]+)", self.schema)):
                 with contextlib.suppress(PermissionError):  # of another owner, who lets this process write
                     os.chmod(self.path, 0o600)

@@ -188,3 +188,22 @@ def test_a_service_user_that_is_none_or_another_one_is_refused(configured_site, 
 def test_only_root_can_look_as_somebody_else(service):
     done = service.run("check", "--service", "nobody", **AS_USER)
     assert (done.returncode, done.stderr) == (1, "mailapi: --service nobody: run it as root or as nobody.\n")
+
+
+@as_root
+def test_a_log_file_that_the_service_cannot_write_is_named(service):
+    with service.config.open("a") as file:
+        file.write('log_file = "/var/log/mailapi/api.log"\n'.replace('"/', f'"{service.folder}/'))
+    folder = service.folder / "var/log/mailapi"
+    assert service.failures() == ["FAIL  log_file: there is no folder /var/log/mailapi"]
+    folder.mkdir(parents=True)
+    [closed] = service.failures()
+    assert f"service {USER.pw_name}: /var/log/mailapi cannot be written to: owner root" in closed
+    os.chown(folder, USER.pw_uid, USER.pw_gid)
+    assert service.failures() == []
+    (folder / "api.log").touch(0o640)
+    [closed] = service.failures()
+    assert f"service {USER.pw_name}: /var/log/mailapi/api.log cannot be written to: owner root" in closed
+    (folder / "api.log").unlink()
+    (folder / "api.log").mkdir()
+    assert service.failures()[0] == "FAIL  log_file: /var/log/mailapi/api.log is a folder"

@@ -1,6 +1,7 @@
 """The command line, as subprocesses, and real HTTP over waitress."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -59,6 +60,19 @@ def test_init_on_a_full_disk_is_a_sentence(tmp_path):
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and done.stderr == "mailapi: disk I/O error\n"
     assert not list((tmp_path / "data").iterdir())
+
+
+def test_a_config_for_which_the_disk_has_no_room_is_not_left_empty(tmp_path):
+    done = subprocess.run(
+        f"ulimit -f 1; exec {shlex.join(MAILAPI)} serve --init --listen 127.0.0.1:0",
+        shell=True,
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (1, "mailapi: config.py cannot be written: File too large.\n")
+    assert not list(tmp_path.iterdir())
 
 
 def test_init_without_an_answer_is_a_sentence(tmp_path):
@@ -152,6 +166,21 @@ def test_backup_copies_while_others_write(installed, tmp_path):
     assert (tmp_path / "copy.db3").stat().st_mode & 0o777 == 0o600
     assert "exists; it was not touched" in run_mailapi(tmp_path, "backup", "copy.db3", check=1)
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_letters_that_the_terminal_lacks_end_no_command(tmp_path):
+    assert "Create a master database" in run_mailapi(tmp_path, "--help", PYTHONIOENCODING="ascii:strict")
+    folder = os.path.join(os.fsencode(tmp_path), b"b\xfccher")  # not UTF-8
+    said = run_mailapi(
+        tmp_path, "init", "--dbpath", os.fsdecode(folder + b"/m.db3"), PYTHONIOENCODING="utf-8:strict"
+    )
+    assert "Created b\\udcfccher/m.db3" in said.replace(f"{tmp_path}/", "") and "Password, shown" in said
+
+
+def test_an_empty_variable_for_the_config_is_none(tmp_path):
+    run_mailapi(tmp_path, "init", MAILAPI_CONFIG="")
+    assert (tmp_path / "config.py").exists()
+    run_mailapi(tmp_path, "check", MAILAPI_CONFIG="")
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure(installed, tmp_path):

@@ -117,6 +117,7 @@ def test_install_use_upgrade_and_purge(package, tmp_path):
         runuser -u mailapi -- mailapi call --config /etc/mailapi/config.py --table users get
         man -P cat mailapi 2>/dev/null | head -3 || true
         echo '# mine' >> /etc/mailapi/config.py
+        echo upgrade
         dpkg -i /root/mailapi.deb
         tail -1 /etc/mailapi/config.py
         dpkg --remove mailapi-server
@@ -131,4 +132,6 @@ def test_install_use_upgrade_and_purge(package, tmp_path):
     assert "mode 640 root:mailapi /etc/mailapi/config.py" in said and "mode 700 mailapi:mailapi" in said
     assert re.search(r"^user_name .*\nadmin ", said, re.M)
     assert said.count("# mine") == 1
+    upgrade = said.split("\nupgrade\n")[1].split("# mine")[0]
+    assert "Setting up mailapi-server" in upgrade and "ok  " not in upgrade
     assert said.rstrip().endswith("/var/lib/cmail/master.db3")

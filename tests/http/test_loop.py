@@ -1,6 +1,7 @@
 """The loop of `mailapi serve`: every request is answered once and in its order, whichever thread runs the loop."""
 
 import contextlib
+import errno
 import http.client
 import socket
 import sys
@@ -10,7 +11,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from mailapi_modules.http import channel, poller
+from mailapi_modules.http import accepting, channel, poller
 from mailapi_modules.http import loop as serve_loop
 
 from support.in_loop import Answers, connections, hello, reset, serving, with_body_limit
@@ -232,3 +233,43 @@ def test_a_server_that_is_stopped_breaks_no_answer_off(restless):
             wait_until(lambda: len(set(complete)) == 8)
         for job in jobs:
             job.result()
+
+
+def test_without_free_files_the_server_does_not_try_to_accept_at_each_event(monkeypatch, caplog):
+    """The system reports a connection that waits as often as it is asked."""
+    refused = []
+
+    def accept(listening):
+        refused.append(listening)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with serving(hello) as (_, address), connections(address) as [client]:
+        answers = Answers(client)
+        client.sendall(request_head("GET /first"))
+        assert answers.next() == (200, b"/first")
+        monkeypatch.setattr(accepting, "PAUSE", 600)
+        with monkeypatch.context() as patch, connections(address) as [waiting]:
+            patch.setattr(socket.socket, "accept", accept)
+            for _ in range(20):
+                client.sendall(request_head("GET /next"))
+                assert answers.next() == (200, b"/next")
+            assert waiting and len(refused) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "no connection can be accepted (Too many open files): tried every second"
+    ]
+
+
+def test_a_connection_is_accepted_after_a_pause_without_free_files(monkeypatch):
+    accept, asked = socket.socket.accept, []
+
+    def refuse_first(listening):
+        asked.append(listening)
+        if len(asked) == 1:
+            raise OSError(errno.ENFILE, "Too many open files in system")
+        return accept(listening)
+
+    monkeypatch.setattr(socket.socket, "accept", refuse_first)
+    with serving(hello) as (_, address), connections(address) as [client]:
+        client.sendall(request_head("GET /late"))
+        assert Answers(client).next() == (200, b"/late")
+    assert len(asked) == 2

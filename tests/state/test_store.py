@@ -37,3 +37,18 @@ def test_tables_are_added_to_a_file_of_another_owner(tmp_path, monkeypatch):
         patched.setattr(os, "chmod", refuse)
         assert len(site("tokens/?get", user="ann")["tokens"]) == 1
     assert site.state("SELECT COUNT(*) FROM audit_former_user") == [(0,)]
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("generation", [8, 9])
+def test_a_master_database_does_not_become_the_state_database(tmp_path, generation):
+    """A mistake in config.py would take it away from the mail daemons, which need its mode and journal mode."""
+    (tmp_path / "state.db3").symlink_to("master.db3")
+    site = Site(tmp_path, generation, state=str(tmp_path / "state.db3"))
+    os.chmod(site.dbpath, 0o660)
+    before = site.dbpath.read_bytes()
+    answer = site("users/?get", user="root", check=500)
+    assert answer["status"] == (
+        "The state database cannot be used: it is a master database; name another file in config.py."
+    )
+    assert site.dbpath.read_bytes() == before and site.dbpath.stat().st_mode & 0o777 == 0o660
