@@ -99,9 +99,8 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
                 body.deadline, headers["Content-Length"] = connection.deadline, str(body.remaining)
             response = stack.enter_context(dav.request(connection, method, target, headers, body))
             if response.status == 401 or response.status < 200:
-                raise ServiceDown(
-                    dav.kind, "it refused the log-in" if response.status == 401 else "it is no DAV server"
-                )
+                refused = response.status == 401
+                raise ServiceDown(dav.kind, "it refused the log-in" if refused else "it is no DAV server")
             response_headers = passed_headers(dav, response, prefix)
             chunks = ResponseBody(response, connection.deadline)
             if body and body.remaining:
