@@ -29,7 +29,6 @@ from .mail.threads import list_threads
 from .mail.user_limit import UserLimit
 from .openapi.schemas import json_schema
 
-MOST_LISTS = 6  # of a user at the same time: one of 100,000 mails takes 2 s, and mailapi serve has 8 threads
 MOST_SEARCHES = 3  # of a user at the same time, threads included: mailapi serve has 8 threads
 
 
@@ -70,7 +69,6 @@ class Mailbox(Module):
     def __init__(self, app, name=""):
         super().__init__(app, name)
         self.kinds, self.validity, self.searches = [MailSource, UserDatabase], None, UserLimit(MOST_SEARCHES)
-        self.lists = UserLimit(MOST_LISTS, wait=1, what="requests")
         if app.config.mailserver and "imap" in app.config.services:
             from .mail import imap_source, imap_validity
 
@@ -87,7 +85,7 @@ class Mailbox(Module):
 
         If a database or server does not respond, the answer lacks its mails and has a warning.
         """
-        with self.lists.of(call.user_name), self.mailboxes(call) as mailboxes:
+        with self.mailboxes(call) as mailboxes:
             refs = mailboxes.index(call.body.get("mail_only_unread"))[: call.limit]
             mails = [mail_summary(mail, source.name) for source, mail in mailboxes.beginnings(refs)]
             return mailboxes.warning | {"mails": mails}

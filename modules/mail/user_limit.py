@@ -16,13 +16,12 @@ MOST_SERVICE_REQUESTS = (
 class UserLimit:
     """Limits how many requests of one user run at the same time in a process.
 
-    `most`: the highest number. A further request is refused after `wait` seconds, and several after a share of them:
-    each keeps a thread from other users. `what`: the word for the requests in the refusal.
+    `most`: the highest number. Further requests are refused after `wait` seconds. `what`: the word for them in the
+    refusal.
     """
 
     def __init__(self, most: int, wait: float = 0, what: str = "searches"):
-        self.most, self.wait, self.what = most, wait, what
-        self.running, self.waiting = Counter[str | None](), Counter[str | None]()
+        self.most, self.wait, self.what, self.running = most, wait, what, Counter[str | None]()
         self.changed = threading.Condition()
 
     @contextlib.contextmanager
@@ -34,7 +33,7 @@ class UserLimit:
         """
         weight = min(weight, self.most)
         with self.changed:
-            if not self.wait_for_turn(user_name, weight):
+            if not self.changed.wait_for(lambda: self.running[user_name] + weight <= self.most, self.wait):
                 raise ApiError(
                     f"Your other {self.what} are still running. Try again.",
                     http=503,
@@ -50,17 +49,6 @@ class UserLimit:
                 if not self.running[user_name]:
                     del self.running[user_name]
                 self.changed.notify_all()
-
-    def wait_for_turn(self, user_name: str | None, weight: int) -> bool:
-        """Wait until one more request of a user may run. Return False if that takes too long."""
-        self.waiting[user_name] += 1
-        seconds = self.wait / self.waiting[user_name]
-        try:
-            return self.changed.wait_for(lambda: self.running[user_name] + weight <= self.most, seconds)
-        finally:
-            self.waiting[user_name] -= 1
-            if not self.waiting[user_name]:
-                del self.waiting[user_name]
 
 
 def service_requests(config: Config) -> UserLimit:

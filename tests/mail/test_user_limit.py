@@ -5,16 +5,14 @@ import contextlib
 import pytest
 from mailapi_modules.clients.base import SLOTS
 from mailapi_modules.mail import queue_owners
-from mailapi_modules.mail.user_limit import UserLimit
 
-from mailapi import ApiError
+import mailapi  # noqa: F401 what makes mailapi_modules importable
 from support.every_service import SERVICE_MODULE
 from support.outgoing import queue_mail
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine
 SENTENCE = "Your other searches are still running. Try again."
-BUSY = "Your other requests are still running. Try again."
 
 
 @pytest.mark.parametrize("url", ["mailbox/?search", "mailbox/?threads"])
@@ -30,35 +28,6 @@ def test_a_fourth_search_of_a_user_is_refused_and_other_users_are_answered(site,
         assert site("mailbox/?get", user="ann")["status"] == "ok"
     assert site(url, user="ann", **fields)["status"] == "ok"
     assert not searches.running
-
-
-def test_a_seventh_list_of_a_user_is_refused(site, monkeypatch):
-    """Ten of 100,000 mails each kept all threads for 20 seconds."""
-    lists = site.app.modules["mailbox"].lists
-    monkeypatch.setattr(lists, "wait", 0)
-    with contextlib.ExitStack() as running:
-        for _ in range(6):
-            running.enter_context(lists.of("ann"))
-        assert site("mailbox/?get", user="ann", check=503)["status"] == BUSY
-        assert site("mailbox/?get", user="bob")["status"] == "ok"
-    assert site("mailbox/?get", user="ann")["status"] == "ok" and not lists.running
-
-
-def test_several_that_wait_share_the_time(monkeypatch):
-    """Each waited for a second: six kept six of ten threads, again and again."""
-    limit, waits = UserLimit(1, wait=60), []
-
-    def wait_for(_, seconds):
-        waits.append(seconds)
-        if len(waits) < 6:
-            with pytest.raises(ApiError), limit.of("ann"):
-                pass
-        return False
-
-    monkeypatch.setattr(limit.changed, "wait_for", wait_for)
-    with pytest.raises(ApiError), limit.of("ann"):
-        pass
-    assert waits == [60, 30, 20, 15, 12, 10] and not limit.waiting and not limit.running
 
 
 def test_a_search_that_fails_no_longer_counts(site):
@@ -89,6 +58,7 @@ def test_a_fourth_look_for_queued_mails_of_a_user_is_refused(site, monkeypatch, 
 ########## services/ ###############################################################################
 
 SERVICES = {"smtp": "smtp://127.0.0.1:9", "antivirus": "clamd://127.0.0.1:9"}
+BUSY = "Your other requests are still running. Try again."
 MAIL = {"sender": "ann@one.org", "recipients": ["to@else.example"], "message": "x"}
 
 
