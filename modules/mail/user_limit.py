@@ -57,7 +57,7 @@ def service_requests(config: Config) -> UserLimit:
     Further calls with the same `config` return the same object, so that modules share it.
     """
     return vars(config).setdefault(
-        "service_requests", UserLimit(MOST_SERVICE_REQUESTS, wait=1, what="requests")
+        "service_requests", UserLimit(MOST_SERVICE_REQUESTS, wait=0.1, what="requests")
     )
 
 
