@@ -29,6 +29,7 @@ def test_the_overview_says_what_needs_attention(tmp_path):
     dele.lacks("service", "log-ins")
 
 
+@pytest.mark.sqlite
 def test_failed_log_ins_are_found_among_many_others(tmp_path):
     site = panel_site(tmp_path)
     site("users/?get", user="ann", password="wrong")
