@@ -19,8 +19,8 @@ from mailapi import (
 from .answers import accounts
 from .directory import devices
 from .directory.lists import PAGE_QUERY, asks_for_page, page_of_rows
+from .directory.user_limit import service_turn
 from .mail.own_addresses import addresses_of, stores_to
-from .mail.user_limit import service_turn
 from .openapi.schemas import json_schema
 from .provisioning.account_check import check_ledger, check_mailserver
 from .provisioning.account_settings import SETTINGS, check_forward, may_change_settings

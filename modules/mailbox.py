@@ -16,6 +16,7 @@ from mailapi import (
 )
 
 from .answers import mailbox
+from .directory.user_limit import UserLimit
 from .http.large_bodies import read_large_object
 from .mail import compose, outbox, reply
 from .mail.mail_page import mail_page, sanitized_html
@@ -26,7 +27,6 @@ from .mail.parts import parts
 from .mail.search import TERMS, search
 from .mail.sources import Mail, MailSource, UserDatabase
 from .mail.threads import list_threads
-from .mail.user_limit import UserLimit
 from .openapi.schemas import json_schema
 
 MOST_SEARCHES = 3  # of a user at the same time, threads included: mailapi serve has 8 threads

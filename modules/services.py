@@ -17,6 +17,7 @@ from mailapi import (
 from .answers import services
 from .clients.base import PROMPT_SECONDS, SCAN_SECONDS, Client, clients, run_in_parallel
 from .clients.sieve_fields import require_script, script_name, script_text
+from .directory.user_limit import limited, service_requests
 from .http.large_bodies import read_large_object
 from .mail.outgoing import too_many_recipients
 from .mail.submission import (
@@ -27,7 +28,6 @@ from .mail.submission import (
     envelope_addresses,
     owns_sender,
 )
-from .mail.user_limit import limited, service_requests
 
 SCRIPT_NAME_MISSING = {"script_name": "Script name is not set."}
 OF_CALLER = {"allow": anyone, "manages_transactions": True}

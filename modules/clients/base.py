@@ -21,6 +21,7 @@ SCAN_SECONDS = 30
 # Conversations with one service at the same time, and seconds that a further one waits for a slot: `mailapi serve`
 # answers requests in 8 threads, and a service that hangs must not block them all.
 SLOTS, SLOT_WAIT = 6, 0.1
+TOO_MANY = "too many are waiting for it"
 MAX_BYTES = 1024 * 1024  # received in one conversation, unless the caller sets another limit
 # Kind of service → the file in this folder and the class in it. Only the configured kinds are imported.
 KINDS = {
@@ -103,7 +104,7 @@ class Client:
         """
         deadline = Deadline(min(seconds, PROMPT_SECONDS), max_bytes)
         if not self.slots.acquire(timeout=wait):
-            raise ServiceDown(self.kind, "too many are waiting for it")
+            raise ServiceDown(self.kind, TOO_MANY)
         try:
             connection = self.connect(deadline)
             if seconds > PROMPT_SECONDS:

@@ -1,18 +1,16 @@
 """The client of CalDAV and CardDAV servers (RFC 4918, 4791, 6352): creates and deletes calendars and address books."""
 
 import base64
-import contextlib
 import http.client
 import re
-import threading
 import time
 import xml.etree.ElementTree as ElementTree
-from collections import Counter
-from collections.abc import Iterator
+from functools import partial
 
 from mailapi import ConfigError
 
-from .base import PROMPT_SECONDS, SLOT_WAIT, SLOTS, Client, ServiceDown
+from ..directory.user_limit import UserLimit
+from .base import PROMPT_SECONDS, SLOT_WAIT, SLOTS, TOO_MANY, Client, ServiceDown
 
 DAV, CALDAV, CARDDAV = "DAV:", "urn:ietf:params:xml:ns:caldav", "urn:ietf:params:xml:ns:carddav"
 # Resource → XML namespace, resource type, and the property of a principal that names the home of its collections.
@@ -47,7 +45,8 @@ class Dav(Client):
         super().__init__(setting)
         self.path = self.path.rstrip("/")
         self.user_header: str | None = setting.get("user_header")
-        self.running, self.changed = Counter[str](), threading.Condition()  # requests of each user
+        # The last slot stays for other users.
+        self.requests = UserLimit(SLOTS - 1, SLOT_WAIT, partial(ServiceDown, "dav", TOO_MANY))
         if self.scheme == "http" and self.encrypt:
             raise ConfigError(
                 "services: passwords would go to dav unencrypted: give an https:// URL, or say plain."
@@ -63,24 +62,6 @@ class Dav(Client):
             if not (classes := response.headers.get("DAV")):
                 raise ServiceDown(self.kind, f"it answered HTTP {response.status} without a DAV header")
             return "DAV " + " ".join(classes.split())[:200]
-
-    @contextlib.contextmanager
-    def request_of(self, user_name: str) -> Iterator[None]:
-        """Count a request of a user during a `with` block, so that the last slot stays for other users.
-
-        ServiceDown if the user's other requests take all slots but one for more than SLOT_WAIT seconds.
-        """
-        with self.changed:
-            if not self.changed.wait_for(lambda: self.running[user_name] < SLOTS - 1, SLOT_WAIT):
-                raise ServiceDown(self.kind, "too many are waiting for it")
-            self.running[user_name] += 1
-        try:
-            yield
-        finally:
-            with self.changed:
-                self.running[user_name] -= 1
-                self.running = +self.running  # without users who have no requests
-                self.changed.notify_all()
 
     def provision(self, resource: str, user_name: str, password: str | None):
         """Create a calendar or an address book on the DAV server for a user who has none. ServiceDown if that fails.

@@ -93,7 +93,7 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
         headers |= dav.credentials(call.user_name, call.password)
         with contextlib.ExitStack() as stack:
             body = stack.enter_context(upload_of(environ))
-            stack.enter_context(dav.request_of(call.user_name))
+            stack.enter_context(dav.requests.of(call.user_name))
             connection = stack.enter_context(dav.conversation(IDLE_SECONDS, max_bytes=float("inf")))
             if body:
                 body.deadline, headers["Content-Length"] = connection.deadline, str(body.remaining)

@@ -7,14 +7,14 @@ from functools import partial
 
 from mailapi import ApiError, Config
 
-from ..clients.base import ServiceDown, clients
+from ..clients.base import TOO_MANY, ServiceDown, clients
 from ..clients.deadline import to_text
 from ..clients.imap import Imap, ImapConversation, refusal
+from ..directory.user_limit import UserLimit
 from .imap_answers import flags, is_read, parse_answers, received_time
 from .imap_validity import Validity
 from .message_parser import head
 from .sources import HEADER_BYTES, MailSource, SourceUnavailable
-from .user_limit import UserLimit
 
 REQUEST_SLOT_WAIT = 1  # seconds to wait for a slot (clients/base.py); they count towards PROMPT_SECONDS
 SLOTS_OF_USER = 4  # of the six: one user's requests, of up to 30 seconds, leave some to others
@@ -37,7 +37,7 @@ def imap_factory(config: Config, validity: Validity) -> "partial[ImapSource]":
     """Return a function that makes an ImapSource for a request. ConfigError if the setting `services` is invalid."""
     client = clients(config)["imap"]
     assert isinstance(client, Imap)
-    limit = UserLimit(SLOTS_OF_USER, REQUEST_SLOT_WAIT)
+    limit = UserLimit(SLOTS_OF_USER, REQUEST_SLOT_WAIT, partial(ServiceDown, "imap", TOO_MANY))
     return partial(ImapSource, client=client, validity=validity, limit=limit)
 
 
@@ -140,10 +140,7 @@ class ImapSource(MailSource):
 
     def open(self, writable: bool) -> ImapConversation:
         """Connect to the IMAP server, open INBOX, and return the connection. With `writable`, flags can be changed."""
-        try:
-            self.stack.enter_context(self.limit.of(self.user))
-        except ApiError:
-            raise ServiceDown(self.client.kind, "too many are waiting for it") from None
+        self.stack.enter_context(self.limit.of(self.user))
         imap = self.stack.enter_context(
             self.client.session(self.user, self.call.password, seconds=None, wait=REQUEST_SLOT_WAIT)
         )

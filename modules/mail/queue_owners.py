@@ -12,10 +12,10 @@ from peewee import Query, fn
 from mailapi import ApiError, PreparedQuery
 
 from ..directory.address_tables import AddressTable, address_table, each_address_table
+from ..directory.user_limit import UserLimit
 from .outbox import Outbox
 from .queue_access import has_id_among
 from .routing_rules import as_text
-from .user_limit import UserLimit
 
 MAILS = Outbox.select(Outbox.mail_id, Outbox.mail_submitter, Outbox.mail_envelopefrom)
 AMONG = has_id_among(Outbox.mail_id)

@@ -1,27 +1,31 @@
 """A limit for the requests of one user that run at the same time."""
 
 import contextlib
-import functools
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial, wraps
 
 from mailapi import ApiError, Config
 
-MOST_SERVICE_REQUESTS = (
-    5  # one less than SLOTS in clients/base.py, which only installations with services load
-)
+# One less than SLOTS in clients/base.py, which only installations with services load.
+MOST_SERVICE_REQUESTS = 5
+
+
+def still_running(what: str = "searches") -> ApiError:
+    """Return the error (HTTP 503) for one request too many of a user. `what`: the word for them."""
+    return ApiError(f"Your other {what} are still running. Try again.", http=503, retry_after=1, code="busy")
 
 
 class UserLimit:
     """Limits how many requests of one user run at the same time in a process.
 
-    `most`: the highest number. Further requests are refused after `wait` seconds. `what`: the word for them in the
-    refusal.
+    `most`: the highest number. Further requests are refused after `wait` seconds, with the error that `refusal`
+    returns.
     """
 
-    def __init__(self, most: int, wait: float = 0, what: str = "searches"):
-        self.most, self.wait, self.what, self.running = most, wait, what, Counter[str | None]()
+    def __init__(self, most: int, wait: float = 0, refusal: Callable[[], ApiError] = still_running):
+        self.most, self.wait, self.refusal, self.running = most, wait, refusal, Counter[str | None]()
         self.changed = threading.Condition()
 
     @contextlib.contextmanager
@@ -29,17 +33,12 @@ class UserLimit:
         """Count one more running request of this user while a `with` block runs.
 
         `weight`: as how many requests it counts; what counts more than `most` (see the class) counts as `most`.
-        ApiError (HTTP 503) if so many requests of the user are running that together they would count more than that.
+        ApiError if so many requests of the user are running that together they would count more than that.
         """
         weight = min(weight, self.most)
         with self.changed:
             if not self.changed.wait_for(lambda: self.running[user_name] + weight <= self.most, self.wait):
-                raise ApiError(
-                    f"Your other {self.what} are still running. Try again.",
-                    http=503,
-                    retry_after=1,
-                    code="busy",
-                )
+                raise self.refusal()
             self.running[user_name] += weight
         try:
             yield
@@ -57,7 +56,7 @@ def service_requests(config: Config) -> UserLimit:
     Further calls with the same `config` return the same object, so that modules share it.
     """
     return vars(config).setdefault(
-        "service_requests", UserLimit(MOST_SERVICE_REQUESTS, wait=0.1, what="requests")
+        "service_requests", UserLimit(MOST_SERVICE_REQUESTS, 0.1, partial(still_running, "requests"))
     )
 
 
@@ -73,7 +72,7 @@ def limited(action: Callable) -> Callable:
     half of the setting max_bodies at the same time. One alone is always admitted.
     """
 
-    @functools.wraps(action)
+    @wraps(action)
     def run(module, call):
         limit: UserLimit = module.requests
         share = 2 * limit.most * call.app.large_bodies.of_thread() // call.config.max_bodies
