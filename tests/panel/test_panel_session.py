@@ -19,6 +19,13 @@ def end_session(root: Panel):
     root.site("users/?set_password", user_name=root.user, user_authdata="new")
 
 
+def submit_after_session(root: Panel):
+    """Submit the form that adds dora, after its session has ended. The log-in page follows."""
+    root.get("person-add")
+    end_session(root)
+    root.submit("add-person", user_name="dora", check=200)
+
+
 def log_in(root: Panel, password: str = "new", user: str = ""):
     """Log in on the page that is shown."""
     form = root.page.forms[0]
@@ -118,9 +125,7 @@ def test_a_form_of_an_earlier_session_comes_back(site):
 
 def test_a_log_in_with_a_form_while_there_is_a_session_changes_nothing(site):
     root = Panel(site)
-    root.get("person-add")
-    end_session(root)
-    root.submit("add-person", user_name="dora", check=200)
+    submit_after_session(root)
     form = root.page.forms[0]
     root.page = root.browser.get("/panel/log-in")
     log_in(root)
@@ -131,9 +136,7 @@ def test_a_log_in_with_a_form_while_there_is_a_session_changes_nothing(site):
 
 def test_somebody_else_who_logs_in_sees_only_their_own_pages(site):
     root = Panel(site)
-    root.get("person-add")
-    end_session(root)
-    root.submit("add-person", user_name="dora", check=200)
+    submit_after_session(root)
     form = root.page.forms[0]
     log_in(root, "pw", user="ann")
     assert root.page.status_int == 403
@@ -165,9 +168,7 @@ def test_a_log_in_counts_although_somebody_else_has_logged_in_meanwhile(site):
 
 def test_the_audit_names_the_user_of_a_refused_log_in(site):
     root = Panel(site)
-    root.get("person-add")
-    end_session(root)
-    root.submit("add-person", user_name="dora", check=200)
+    submit_after_session(root)
     log_in(root, "wrong", user="ann")
     [row] = site("audit/?get", password="new", audit_module="panel", audit_user="ann")["audit"]
     assert row["audit_status"] == "Username or password is wrong." and row["audit_via"] == "password"
